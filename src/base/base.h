@@ -1,0 +1,23 @@
+/* base: what every floor stands on, and which stands on nothing.
+ *
+ *   bits.h    powers of two, rounding, counting bits
+ *   list.h    the intrusive, circular, doubly linked list
+ *   lock.h    the futex lock, its ranks, and the set that fork takes
+ *   print.h   formatting into a fixed buffer and writing it to a descriptor, without malloc
+ *   check.h   assertions of invariants, and the one way to die
+ *   config.h  the values that options set
+ *   name.h    the nearest name, for mistyped options
+ *
+ * Nothing here allocates, and nothing here calls anything that may. */
+#ifndef LM_BASE_H
+#define LM_BASE_H
+
+#include "base/bits.h"
+#include "base/check.h"
+#include "base/config.h"
+#include "base/list.h"
+#include "base/lock.h"
+#include "base/name.h"
+#include "base/print.h"
+
+#endif

@@ -1,0 +1,11 @@
+/* config.c: the values that options set, at their defaults. */
+#include "base/config.h"
+
+struct lm_config lm_config = {
+    .arena_bytes = (size_t)64 << 30,
+    .large_bytes = (size_t)32 << 20,
+    .purge_ms = 200,
+    .dirty_bytes = 0,
+    .remote_batch = 32,
+    .stats = false,
+};

@@ -1,0 +1,42 @@
+/* lock.h: a 4-byte futex lock with ranks, that never allocates and survives fork.
+ *
+ * Invariant: a thread takes locks in rising rank only; with LOAM_DEBUG lm_lock_take() checks it and dies
+ * on a breach, so that every debug test run proves the order. A lock that is all zero bytes and a rank is
+ * free. Fork: front/fork.c takes all locks in rank order before fork and releases them in the parent; the
+ * child, whose other threads are gone, calls lm_lock_reset().
+ * Signals: a handler must not take a lock that the code it interrupted may hold; loam's never does. */
+#ifndef LM_BASE_LOCK_H
+#define LM_BASE_LOCK_H
+
+#include "base/bits.h"
+
+/* In the order in which they may nest: a thread holding one takes only later ones. */
+enum lm_rank {
+    LM_RANK_NONE,
+    LM_RANK_BLOCK,    /* a building block's own lock */
+    LM_RANK_OPTIONS,  /* start-up and configuration */
+    LM_RANK_HEAPS,    /* the registry of thread heaps */
+    LM_RANK_ORPHANS,  /* slabs whose thread is gone */
+    LM_RANK_HUGE,     /* the registry of huge mappings */
+    LM_RANK_PAGES,    /* arenas and their spans */
+    LM_RANK_META,     /* loam's own bookkeeping memory */
+    LM_RANK_COUNT
+};
+
+struct lm_lock {
+    uint32_t state; /* 0 free, 1 held, 2 held with waiters; atomic */
+    uint32_t rank;
+};
+
+#define LM_LOCK_INIT(r) {0, (r)}
+
+void lm_lock_take(struct lm_lock *lock);
+bool lm_lock_try(struct lm_lock *lock); /* true when taken */
+void lm_lock_release(struct lm_lock *lock);
+void lm_lock_reset(struct lm_lock *lock); /* to free, whoever held it; only in a fork's child */
+
+/* True while the calling thread holds a lock of this rank, or is on its way in or out: what a signal handler must
+ * know that forks in the middle of malloc. */
+bool lm_lock_is_mine(const struct lm_lock *lock);
+
+#endif

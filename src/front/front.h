@@ -1,0 +1,33 @@
+/* front: what programs call.
+ *
+ *   malloc.c   the malloc family by its usual names (libloam-malloc only)
+ *   cxx.c      C++ operators new and delete (libloam-malloc only)
+ *   loam.c     the loam_* names
+ *   calls.h    the family's semantics, once, inline, for both
+ *   info.c     mallinfo2, malloc_info, malloc_stats, mallopt (libloam-malloc only)
+ *   init.c     start-up, fork and exit
+ *   options.c  LOAM_CONF and the table of options
+ *   report.c   figures for `loam run` */
+#ifndef LM_FRONT_H
+#define LM_FRONT_H
+
+#include "heap/heap.h"
+
+/* Reads the options and starts the heap, once; called by every slow road, cheap after the first time. */
+void lm_start_slow(void);
+extern bool lm_started; /* atomic */
+
+LM_INLINE void lm_start(void)
+{
+    if (LM_UNLIKELY(!__atomic_load_n(&lm_started, __ATOMIC_ACQUIRE))) /* pairs with lm_start_slow */
+        lm_start_slow();
+}
+
+/* The slow roads of the family, with start-up. */
+void *lm_call_malloc_slow(size_t size);
+void *lm_call_calloc(size_t count, size_t size);
+void *lm_call_realloc(void *p, size_t size);
+void *lm_call_aligned(size_t align, size_t size);
+void lm_call_free_slow(void *p);
+
+#endif

@@ -1,0 +1,63 @@
+/* init.c: start-up and fork.
+ *
+ * Whatever comes first starts loam: a malloc from the loader, from an IFUNC resolver, from another library's
+ * constructor, or loam's own constructor. Nothing here allocates.
+ *
+ * Fork: prepare takes every lock in rank order, so that no structure is half changed in the child; the parent
+ * releases them in reverse; the child resets them and makes the vanished threads' slabs orphans. */
+#include "front/front.h"
+#include "front/options.h"
+
+#include <pthread.h>
+
+bool lm_started;
+static struct lm_lock init_lock = LM_LOCK_INIT(LM_RANK_OPTIONS);
+
+void lm_start_slow(void)
+{
+    lm_lock_take(&init_lock);
+    if (!lm_started) {
+        lm_options_start();
+        lm_heap_start();
+        __atomic_store_n(&lm_started, true, __ATOMIC_RELEASE); /* pairs with lm_start */
+    }
+    lm_lock_release(&init_lock);
+}
+
+/* In rank order. */
+static struct lm_lock *const fork_locks[] = {&init_lock, &lm_heaps_lock, &lm_orphans_lock, &lm_huge_lock,
+    &lm_page_lock, &lm_meta_lock};
+enum { FORK_LOCKS = sizeof fork_locks / sizeof fork_locks[0] };
+static __thread bool fork_took __attribute__((tls_model("initial-exec")));
+
+static void fork_prepare(void)
+{
+    /* A signal handler that forks may have interrupted this very thread inside a lock. Waiting for the others
+     * could then deadlock, so none is taken: the child of such a fork may only go on to exec anyway. */
+    fork_took = true;
+    for (int i = 0; i < FORK_LOCKS; i++)
+        if (lm_lock_is_mine(fork_locks[i]))
+            fork_took = false;
+    for (int i = 0; i < FORK_LOCKS && fork_took; i++)
+        lm_lock_take(fork_locks[i]);
+}
+
+static void fork_parent(void)
+{
+    for (int i = FORK_LOCKS; i-- > 0 && fork_took;)
+        lm_lock_release(fork_locks[i]);
+}
+
+static void fork_child(void)
+{
+    for (int i = FORK_LOCKS; i-- > 0;)
+        lm_lock_reset(fork_locks[i]);
+    if (fork_took)
+        lm_heap_after_fork();
+}
+
+__attribute__((constructor)) static void init_process(void)
+{
+    lm_start();
+    pthread_atfork(fork_prepare, fork_parent, fork_child);
+}

@@ -1,0 +1,171 @@
+/* adopt.c: slabs whose thread is gone.
+ *
+ * An orphan's owner is NULL. Its free list, counts and links are guarded by lm_orphans_lock, under which it is
+ * taken by whichever heap next needs a slab of its class; frees reach it through its remote list as always, and
+ * whoever must deliver them merges them in place (lm_orphans_receive) or releases the slab when that was the
+ * last live block.
+ *
+ * Invariant: exactly the slabs in `orphans` have owner NULL.
+ *
+ * Fork: the child sees the other threads' slabs as they were in the middle of anything. Each single store left
+ * them usable: links are written before the list they join, lists are proved link by link, and what
+ * cannot be proved is given up. The lists that join slabs are not believed but made anew from the descriptors. */
+#include "heap/room.h"
+
+struct lm_lock lm_orphans_lock = LM_LOCK_INIT(LM_RANK_ORPHANS);
+static struct lm_lists orphans;
+
+static void orphan_add(struct lm_span *slab, unsigned live)
+{
+    __atomic_store_n(&slab->owner, NULL, __ATOMIC_RELEASE); /* pairs with the acquire in lm_slab_owner */
+    lm_lists_give(&orphans, slab, live);
+}
+
+static void orphan_add_list(lm_span_id *head)
+{
+    while (*head) {
+        struct lm_span *slab = lm_span_at(*head);
+
+        lm_lists_unlink(head, slab);
+        orphan_add(slab, lm_slab_live(slab));
+    }
+}
+
+void lm_orphans_add_all(struct lm_heap *heap)
+{
+    lm_lock_take(&lm_orphans_lock);
+    for (unsigned c = 0; c < LM_CLASSES; c++) {
+        struct lm_span *slab = heap->current[c];
+
+        if (slab != LM_SLAB_NONE) {
+            lm_heap_set_current(heap, c, LM_SLAB_NONE);
+            lm_slab_collect(slab, false);
+            orphan_add(slab, slab->carved - lm_slab_count_free(slab));
+        }
+        orphan_add_list(&heap->lists.partial[c]);
+    }
+    orphan_add_list(&heap->lists.full);
+    lm_lock_release(&lm_orphans_lock);
+}
+
+struct lm_span *lm_orphans_take(struct lm_heap *heap, unsigned size_class)
+{
+    struct lm_span *slab;
+
+    if (!__atomic_load_n(&orphans.partial[size_class], __ATOMIC_RELAXED)) /* a hint; the lock decides */
+        return NULL;
+    lm_lock_take(&lm_orphans_lock);
+    slab = lm_lists_take(&orphans, size_class);
+    if (slab)
+        __atomic_store_n(&slab->owner, lm_heap_tag(heap), __ATOMIC_RELEASE);
+    lm_lock_release(&lm_orphans_lock);
+    return slab;
+}
+
+bool lm_orphans_receive(struct lm_span *slab)
+{
+    bool orphan;
+    unsigned freed;
+
+    lm_lock_take(&lm_orphans_lock);
+    orphan = lm_slab_owner(slab) == NULL;
+    if (orphan) {
+        freed = lm_slab_collect(slab, true);
+        if (freed) {
+            lm_lists_credit(&orphans, slab, freed);
+        } else if (slab->kind == LM_SLAB_PARTIAL && slab->countdown == 0) {
+            lm_lists_unlink(&orphans.partial[slab->size_class], slab);
+            lm_lists_give(&orphans, slab, 0);
+        }
+    }
+    lm_lock_release(&lm_orphans_lock);
+    return orphan;
+}
+
+void *lm_orphans_malloc(unsigned size_class)
+{
+    struct lm_span *slab;
+    void *p = NULL;
+    bool zeroed;
+
+    lm_lock_take(&lm_orphans_lock);
+    slab = lm_lists_take(&orphans, size_class);
+    if (!slab) {
+        slab = lm_slab_create(size_class, 0, NULL);
+        if (slab)
+            slab->countdown = 0; /* live objects, as in a partial slab */
+    }
+    if (slab) {
+        unsigned live = slab->countdown;
+
+        p = lm_slab_pop(slab);
+        if (!p && slab->free)
+            lm_slab_die_overwritten(slab, slab->free);
+        if (!p)
+            p = lm_slab_carve_one(slab, &zeroed);
+        lm_lists_give(&orphans, slab, live + 1);
+    }
+    lm_lock_release(&lm_orphans_lock);
+    return p;
+}
+
+/* -- fork ------------------------------------------------------------------------------------------------- */
+
+struct orphan_search {
+    struct lm_heap *mine;
+    struct lm_span *found; /* a chain through mail_next, which the child owns whole */
+};
+
+static void orphan_find(struct lm_span *slab, void *arg)
+{
+    struct orphan_search *search = arg;
+
+    if (slab->kind < LM_SLAB_CURRENT)
+        return;
+    /* every mailed bit is void: whoever was to deliver is gone, or is this thread, which was not at it */
+    if (lm_slab_owner(slab) == search->mine && !lm_slab_is_mailed(slab))
+        return;
+    slab->mail_next = search->found ? lm_span_id_of(search->found) : 0;
+    search->found = slab;
+}
+
+/* Ends the free list before the first object that is not proved to be free. */
+static void orphan_cut_list(struct lm_span *slab)
+{
+    struct lm_object *object = slab->free, *last = NULL;
+    unsigned proved = lm_slab_count_free(slab);
+
+    for (unsigned i = 0; i < proved; i++) {
+        last = object;
+        object = object->next;
+    }
+    if (!last)
+        slab->free = NULL;
+    else if (object)
+        lm_object_link(last, NULL);
+}
+
+void lm_orphans_after_fork(struct lm_heap *mine)
+{
+    struct orphan_search search = {.mine = mine};
+    struct lm_span *slab;
+
+    orphans = (struct lm_lists){0};
+    if (mine)
+        mine->mailbox = 0;
+    lm_page_each(orphan_find, &search);
+    for (slab = search.found; slab; slab = search.found) {
+        search.found = slab->mail_next ? lm_span_at(slab->mail_next) : NULL;
+        if (mine && lm_slab_owner(slab) == mine) {
+            unsigned freed = lm_slab_collect(slab, true);
+
+            if (freed)
+                lm_lists_credit(&mine->lists, slab, freed);
+            continue;
+        }
+        orphan_cut_list(slab);
+        lm_slab_collect(slab, true);
+        slab->next = slab->prev = 0;
+        orphan_add(slab, slab->carved - lm_slab_count_free(slab));
+    }
+}

@@ -1,0 +1,85 @@
+/* count.c: what heaps that count (config stats) know. Shared counters with relaxed atomics: such a run is for
+ * its figures, not for its time. And the statistics that need no counting, read from the descriptors. */
+#include "heap/room.h"
+
+static uint64_t count_allocations, count_frees, count_requested, count_rounded;
+static size_t count_live, count_peak;
+
+void lm_count_malloc(size_t requested, size_t given)
+{
+    size_t live = __atomic_add_fetch(&count_live, given, __ATOMIC_RELAXED);
+    size_t peak = __atomic_load_n(&count_peak, __ATOMIC_RELAXED);
+
+    while (live > peak && !__atomic_compare_exchange_n(
+                              &count_peak, &peak, live, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+        ;
+    __atomic_fetch_add(&count_allocations, 1, __ATOMIC_RELAXED);
+    __atomic_fetch_add(&count_requested, requested, __ATOMIC_RELAXED);
+    __atomic_fetch_add(&count_rounded, given, __ATOMIC_RELAXED);
+}
+
+void lm_count_free(size_t given)
+{
+    __atomic_fetch_sub(&count_live, given, __ATOMIC_RELAXED);
+    __atomic_fetch_add(&count_frees, 1, __ATOMIC_RELAXED);
+}
+
+static void count_span(struct lm_span *span, void *arg)
+{
+    struct lm_heap_stats *out = arg;
+    size_t size, free_objects;
+
+    if (span->kind == LM_LARGE) {
+        out->large_blocks++;
+        out->large_bytes += span->large.bytes;
+    }
+    if (span->kind < LM_SLAB_CURRENT)
+        return;
+    size = lm_slab_object_size(span);
+    free_objects = span->kind == LM_SLAB_CURRENT ? lm_slab_count_free(span)
+                                                 : span->carved - lm_min(lm_slab_live(span), span->carved);
+    out->slabs++;
+    out->free_objects += free_objects;
+    out->small_free_bytes += free_objects * size;
+    out->small_live_bytes += (span->carved - free_objects) * size;
+}
+
+void lm_heap_stats(struct lm_heap_stats *out)
+{
+    *out = (struct lm_heap_stats){0};
+    lm_page_each(count_span, out);
+    lm_huge_stats(out);
+    for (struct lm_heap *heap = __atomic_load_n(&lm_heaps, __ATOMIC_ACQUIRE); heap; heap = heap->next) {
+        out->heaps++;
+        out->idle_heaps += heap->thread == 0;
+    }
+    out->allocations = __atomic_load_n(&count_allocations, __ATOMIC_RELAXED);
+    out->frees = __atomic_load_n(&count_frees, __ATOMIC_RELAXED);
+    out->requested_bytes = __atomic_load_n(&count_requested, __ATOMIC_RELAXED);
+    out->rounded_bytes = __atomic_load_n(&count_rounded, __ATOMIC_RELAXED);
+    out->live_bytes = __atomic_load_n(&count_live, __ATOMIC_RELAXED);
+    out->peak_bytes = __atomic_load_n(&count_peak, __ATOMIC_RELAXED);
+}
+
+int lm_heap_check(void)
+{
+    struct lm_heap *heap = lm_heap_mine();
+    int fault = lm_page_check();
+
+    if (fault || !heap)
+        return fault;
+    for (unsigned c = 0; c < LM_CLASSES && !fault; c++) {
+        if (heap->current[c] != LM_SLAB_NONE)
+            fault = heap->current[c]->kind == LM_SLAB_CURRENT ? lm_slab_check(heap->current[c]) : __LINE__;
+        for (lm_span_id id = heap->lists.partial[c]; id && !fault; id = lm_span_at(id)->next) {
+            const struct lm_span *slab = lm_span_at(id);
+
+            fault = slab->kind == LM_SLAB_PARTIAL && slab->size_class == c && lm_slab_owner(slab) == heap
+                        ? lm_slab_check(slab)
+                        : __LINE__;
+        }
+    }
+    for (lm_span_id id = heap->lists.full; id && !fault; id = lm_span_at(id)->next)
+        fault = lm_span_at(id)->kind == LM_SLAB_FULL ? lm_slab_check(lm_span_at(id)) : __LINE__;
+    return fault;
+}

@@ -1,0 +1,176 @@
+/* free.c: the slow road of free: whose block is it, and is it one.
+ *
+ * Nothing is written before the pointer is known to be the start of a live block:
+ *
+ *   its granule has no descriptor, or one without a kind   not ours, unless a huge block starts there
+ *   a slab                                                 on an object's boundary, carved, not marked as free
+ *   a large span                                           its start
+ *
+ * A mark found in a block of the caller's own slab is a suspicion, and the slab's list decides. In a
+ * foreign slab, whose list its owner may be changing, the mark is believed: it contains a secret and the block's
+ * own address, so a live block shows it only if the program wrote back what it read there after a free. */
+#include "heap/room.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+void (*lm_misuse_hook)(const char *text);
+
+/* The part of a report that says what is known about the address. */
+static void misuse_describe(struct lm_text *text, const void *p)
+{
+    struct lm_span *span = lm_span_of(p);
+
+    if (span && span->kind == LM_CONT)
+        span = lm_slab_head(span);
+    if (span && span->kind >= LM_SLAB_CURRENT)
+        lm_text_add(text, " (in a slab of %zu-byte blocks)", lm_slab_object_size(span));
+    else if (span && span->kind == LM_LARGE)
+        lm_text_add(text, " (in a block of %zu bytes)", span->large.bytes);
+}
+
+_Noreturn static LM_COLD void misuse(const char *fault, const void *p)
+{
+    char buffer[512];
+    struct lm_text text = {buffer, sizeof buffer, 0};
+
+    lm_text_add(&text, "loam: %s: %p", fault, p);
+    misuse_describe(&text, p);
+    lm_text_add(&text, ". Run the program again under valgrind or an address sanitizer to find the place.");
+    if (lm_misuse_hook)
+        lm_misuse_hook(buffer);
+    lm_die("%s\n", buffer);
+}
+
+/* Says why p, given to `verb`, is no block. Only reached on the way to abort, so it may search. */
+_Noreturn static LM_COLD void misuse_of(const char *verb, const void *p)
+{
+    char fault[128];
+    struct lm_text text = {fault, sizeof fault, 0};
+    struct lm_span *span = lm_span_of(p);
+    enum lm_huge_place place = span ? LM_HUGE_OUTSIDE : lm_huge_place(p);
+    const char *why = "not a block of this heap";
+
+    if (span && span->kind == LM_CONT)
+        span = lm_slab_head(span);
+    if (span && span->kind == LM_FREE) { /* perhaps a later granule of a large block */
+        struct lm_span *first = span;
+        size_t before = (size_t)((uintptr_t)p >> LM_GRANULE_SHIFT);
+
+        while (before-- && lm_span_of((char *)lm_span_start(first) - 1) && first->kind == LM_FREE)
+            first--;
+        if (first->kind == LM_LARGE && (size_t)(span - first) < first->granules)
+            span = first;
+    }
+    if ((span && span->kind >= LM_LARGE) || place == LM_HUGE_INSIDE)
+        why = (uintptr_t)p % 16 ? "misaligned pointer" : "inside a block";
+    if (((span && span->flags & LM_SPAN_WAS_BLOCK && p == lm_span_start(span)) || place == LM_HUGE_FREED) &&
+        verb[0] == 'f')
+        misuse("double free", p);
+    lm_text_add(&text, "invalid %s: %s", verb, why);
+    misuse(fault, p);
+}
+
+_Noreturn static LM_COLD void misuse_of_free(const char *verb, const void *p)
+{
+    char fault[128];
+    struct lm_text text = {fault, sizeof fault, 0};
+
+    if (verb[0] == 'f')
+        misuse("double free", p);
+    lm_text_add(&text, "invalid %s: block is free", verb);
+    misuse(fault, p);
+}
+
+/* True when the marked object really is free, as far as the caller can tell. */
+static bool block_is_free(struct lm_span *slab, const void *p)
+{
+    struct lm_heap *heap = lm_heap_mine();
+    unsigned freed;
+
+    if (!LOAM_HARDENING || !lm_object_is_marked(p))
+        return false;
+    if (!heap || lm_slab_owner(slab) != heap)
+        return true;
+    freed = lm_slab_collect(slab, false); /* it may have been freed by another thread */
+    if (freed && slab->kind == LM_SLAB_CURRENT)
+        slab->countdown = LM_COUNT_IDLE;
+    if (lm_slab_list_has(slab, p))
+        return true;
+    if (freed)
+        lm_lists_credit(&heap->lists, slab, freed);
+    return false;
+}
+
+struct lm_span *lm_block_span(const void *p, const char *verb)
+{
+    struct lm_span *span = lm_span_of(p);
+
+    if (!span) {
+        if (!lm_huge_usable(p))
+            misuse_of(verb, p);
+        return NULL;
+    }
+    if (span->kind == LM_CONT)
+        span = lm_slab_head(span);
+    if (span->kind >= LM_SLAB_CURRENT) {
+        if (!lm_slab_on_boundary(span, p) ||
+            (size_t)((const char *)p - span->first) >= span->carved * lm_slab_object_size(span))
+            misuse_of(verb, p);
+        if (block_is_free(span, p))
+            misuse_of_free(verb, p);
+    } else if (span->kind != LM_LARGE || p != lm_span_start(span)) {
+        misuse_of(verb, p);
+    }
+    return span;
+}
+
+size_t lm_heap_usable(const void *p)
+{
+    const struct lm_span *span;
+
+    if (!p)
+        return 0;
+    span = lm_block_span(p, "malloc_usable_size");
+    if (!span)
+        return lm_huge_usable(p);
+    return span->kind == LM_LARGE ? span->large.bytes : lm_slab_object_size(span);
+}
+
+/* Into the caller's own slab. */
+static void free_local(struct lm_span *slab, void *p)
+{
+    struct lm_object *object = p;
+
+    lm_object_link(object, slab->free);
+    slab->free = object;
+    if (--slab->countdown == 0)
+        lm_heap_push_zero(slab);
+}
+
+void lm_heap_free(void *p)
+{
+    int saved = errno;
+    struct lm_heap *heap;
+    struct lm_span *span;
+
+    if (!p)
+        return;
+    if (!lm_span_of(p)) {
+        if (!lm_huge_free(p))
+            misuse_of("free", p);
+        errno = saved;
+        return;
+    }
+    span = lm_block_span(p, "free");
+    if (lm_config.stats)
+        lm_count_free(span->kind == LM_LARGE ? span->large.bytes : lm_slab_object_size(span));
+    heap = lm_heap_mine();
+    if (span->kind == LM_LARGE)
+        lm_span_free(span);
+    else if (heap && lm_slab_owner(span) == heap)
+        free_local(span, p);
+    else
+        lm_remote_free(span, p);
+    errno = saved;
+}

@@ -1,0 +1,272 @@
+/* heap.c: the slow road of malloc: which slab next; and the states of slabs.
+ *
+ * A class's next slab is, in this order: what its current slab still has (frees from other threads, fresh
+ * pages); a slab that the mailbox brought back; the fullest of a few partial slabs, so that the emptier ones
+ * have time to become empty; an orphan; a new one. */
+#include "heap/room.h"
+
+#include <errno.h>
+
+__thread struct lm_fast *lm_heap_self = (struct lm_fast *)&lm_heap_none;
+
+const struct lm_span lm_slab_none;
+const struct lm_fast lm_heap_none = {
+    .direct = {[0 ... LM_DIRECT_MAX / 16] = LM_SLAB_NONE},
+    .by_class = {[0 ... LM_CLASSES - LM_DIRECT_CLASSES - 1] = LM_SLAB_NONE},
+};
+
+/* -- lists of slabs -------------------------------------------------------------------------------------- */
+
+void lm_lists_link(lm_span_id *head, struct lm_span *slab)
+{
+    lm_span_id id = lm_span_id_of(slab);
+
+    slab->prev = 0;
+    slab->next = *head;
+    if (*head)
+        lm_span_at(*head)->prev = id;
+    *head = id;
+}
+
+void lm_lists_unlink(lm_span_id *head, struct lm_span *slab)
+{
+    if (slab->next)
+        lm_span_at(slab->next)->prev = slab->prev;
+    if (slab->prev)
+        lm_span_at(slab->prev)->next = slab->next;
+    else
+        *head = slab->next;
+    slab->next = slab->prev = 0;
+}
+
+unsigned lm_slab_live(const struct lm_span *slab)
+{
+    return slab->kind == LM_SLAB_FULL ? slab->capacity - (lm_slab_reserve(slab) - slab->countdown)
+                                      : slab->countdown;
+}
+
+void lm_lists_give(struct lm_lists *lists, struct lm_span *slab, unsigned live)
+{
+    if (live == 0 && !lm_slab_is_mailed(slab)) {
+        /* nobody has a block of it, so nobody can push or mail it any more */
+        __atomic_store_n(&slab->owner, NULL, __ATOMIC_RELEASE);
+        lm_span_free(slab);
+    } else if (live < slab->capacity) {
+        slab->kind = LM_SLAB_PARTIAL;
+        slab->countdown = (uint16_t)live;
+        lm_lists_link(&lists->partial[slab->size_class], slab);
+    } else {
+        slab->kind = LM_SLAB_FULL;
+        slab->countdown = (uint16_t)lm_slab_reserve(slab);
+        lm_lists_link(&lists->full, slab);
+    }
+}
+
+void lm_lists_credit(struct lm_lists *lists, struct lm_span *slab, unsigned freed)
+{
+    unsigned live;
+
+    if (slab->kind == LM_SLAB_CURRENT) {
+        slab->countdown = LM_COUNT_IDLE;
+        return;
+    }
+    if (freed < slab->countdown) {
+        slab->countdown = (uint16_t)(slab->countdown - freed);
+        return;
+    }
+    live = lm_slab_live(slab) - freed;
+    lm_lists_unlink(slab->kind == LM_SLAB_FULL ? &lists->full : &lists->partial[slab->size_class], slab);
+    lm_lists_give(lists, slab, live);
+}
+
+struct lm_span *lm_lists_take(struct lm_lists *lists, unsigned size_class)
+{
+    enum { LOOKS = 8 };
+    struct lm_span *best = NULL;
+    lm_span_id id = lists->partial[size_class];
+
+    for (int i = 0; id && i < LOOKS; i++) {
+        struct lm_span *slab = lm_span_at(id);
+
+        if (!best || slab->countdown > best->countdown ||
+            (slab->countdown == best->countdown && slab < best))
+            best = slab;
+        id = slab->next;
+    }
+    if (best)
+        lm_lists_unlink(&lists->partial[size_class], best);
+    return best;
+}
+
+/* A local free brought the countdown to 0: see slab.h for what that means. */
+void lm_heap_push_zero(struct lm_span *slab)
+{
+    struct lm_heap *heap = lm_slab_owner(slab);
+
+    slab->countdown = 1; /* the free that got us here is credited below */
+    lm_lists_credit(&heap->lists, slab, 1);
+}
+
+/* -- malloc ---------------------------------------------------------------------------------------------- */
+
+void lm_heap_set_current(struct lm_heap *heap, unsigned size_class, struct lm_span *slab)
+{
+    size_t size = lm_class[size_class].size, from;
+
+    heap->current[size_class] = slab;
+    if (slab != LM_SLAB_NONE) {
+        slab->kind = LM_SLAB_CURRENT;
+        slab->countdown = LM_COUNT_IDLE;
+    }
+    if (heap->counts)
+        return;
+    if (size > LM_DIRECT_MAX) {
+        heap->fast.by_class[size_class - LM_DIRECT_CLASSES] = slab;
+        return;
+    }
+    from = size_class ? lm_class[size_class - 1].size / 16 + 1 : 0;
+    for (size_t i = from; i <= size / 16; i++)
+        heap->fast.direct[i] = slab;
+}
+
+void lm_heap_release_current(struct lm_heap *heap)
+{
+    for (unsigned c = 0; c < LM_CLASSES; c++) {
+        struct lm_span *slab = heap->current[c];
+
+        if (slab == LM_SLAB_NONE || lm_slab_is_mailed(slab))
+            continue;
+        if (lm_slab_count_free(slab) == slab->carved) {
+            lm_heap_set_current(heap, c, LM_SLAB_NONE);
+            lm_lists_give(&heap->lists, slab, 0);
+        }
+    }
+}
+
+/* A slab of the class with something to give, or NULL with ENOMEM. */
+static struct lm_span *heap_next_slab(struct lm_heap *heap, unsigned size_class)
+{
+    struct lm_span *slab = lm_lists_take(&heap->lists, size_class);
+
+    if (!slab)
+        slab = lm_orphans_take(heap, size_class);
+    if (slab)
+        return slab;
+    lm_remote_flush(heap); /* a heap that grows is a good moment to let go of what is others' */
+    slab = lm_slab_create(size_class, heap->colour++, lm_heap_tag(heap));
+    if (!slab && lm_heap_trim(0) > 0)
+        slab = lm_slab_create(size_class, heap->colour++, lm_heap_tag(heap));
+    return slab;
+}
+
+/* An object from a slab that is known to have one. */
+static void *heap_pop(struct lm_span *slab)
+{
+    void *p = lm_slab_pop(slab);
+
+    if (!p)
+        lm_slab_die_overwritten(slab, slab->free);
+    return p;
+}
+
+/* A block of the class. */
+static void *heap_take(struct lm_heap *heap, unsigned size_class, bool *zeroed)
+{
+    struct lm_span *slab = heap->current[size_class], *next;
+
+    for (;; slab = next) {
+        if (slab != LM_SLAB_NONE) {
+            void *p = NULL;
+
+            if (!slab->free)
+                lm_slab_collect(slab, false);
+            if (slab->free)
+                return heap_pop(slab);
+            if (lm_slab_object_size(slab) >= lm_os_page_size())
+                p = lm_slab_carve_one(slab, zeroed);
+            else if (lm_slab_carve(slab))
+                p = heap_pop(slab);
+            if (p)
+                return p;
+        }
+        if (lm_remote_receive(heap) && slab->free)
+            return heap_pop(slab);
+        next = heap_next_slab(heap, size_class);
+        if (!next)
+            return NULL;
+        if (slab != LM_SLAB_NONE)
+            lm_lists_give(&heap->lists, slab, slab->capacity);
+        lm_heap_set_current(heap, size_class, next);
+    }
+}
+
+void *lm_heap_malloc(size_t size, bool *zeroed)
+{
+    bool ignored;
+    struct lm_heap *heap;
+    unsigned size_class;
+    void *p;
+
+    if (!zeroed)
+        zeroed = &ignored;
+    *zeroed = false;
+    if (size > LM_SLAB_MAX)
+        return lm_large_malloc(size, 1, zeroed);
+    size_class = lm_class_of(size);
+    heap = lm_heap_mine();
+    if (!heap)
+        heap = lm_heap_attach();
+    p = heap ? heap_take(heap, size_class, zeroed) : lm_orphans_malloc(size_class);
+    if (!p)
+        errno = ENOMEM;
+    else if (lm_config.stats)
+        lm_count_malloc(size, lm_class[size_class].size);
+    return p;
+}
+
+void *lm_heap_malloc_aligned(size_t size, size_t align)
+{
+    bool zeroed;
+
+    if (size > PTRDIFF_MAX - align) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    if (align <= 16)
+        return lm_heap_malloc(size, NULL);
+    size = lm_max(size, 1);
+    if (size <= LM_SLAB_MAX && align <= LM_SLAB_MAX) {
+        /* an object is aligned to the largest power of two that divides its class's size */
+        unsigned size_class = lm_class_of(lm_align_up(size, align));
+
+        while (lm_class[size_class].size & (align - 1))
+            size_class++;
+        return lm_heap_malloc(lm_class[size_class].size, NULL);
+    }
+    return lm_large_malloc(size, align, &zeroed);
+}
+
+size_t lm_heap_good_size(size_t size)
+{
+    if (size <= LM_SLAB_MAX)
+        return lm_class[lm_class_of(size)].size;
+    return size > PTRDIFF_MAX ? SIZE_MAX : lm_align_up(size, lm_os_page_size());
+}
+
+size_t lm_heap_trim(size_t keep_bytes)
+{
+    struct lm_heap *heap = lm_heap_mine();
+
+    if (heap) {
+        lm_remote_flush(heap);
+        lm_remote_receive(heap);
+        lm_heap_release_current(heap);
+    }
+    return lm_page_purge(keep_bytes);
+}
+
+void lm_heap_flush(void)
+{
+    if (lm_heap_mine())
+        lm_remote_flush(lm_heap_mine());
+}

@@ -1,0 +1,189 @@
+/* heap: the general heap, one thread heap a thread.
+ *
+ *   heap.h     the common path, inline, and the structures
+ *   heap.c     the slow road of malloc: which slab next; states of slabs
+ *   free.c     the slow road of free: whose block is it, and is it one
+ *   remote.c   frees of other threads' blocks: gathering, pushing, mailboxes
+ *   thread.c   heaps come with threads and go with them; the registry
+ *   adopt.c    slabs whose thread is gone
+ *   large.c    blocks with a span of their own
+ *   huge.c     blocks with a mapping of their own, and their registry
+ *   resize.c   realloc
+ *
+ * The common path of malloc finds a size's current slab in one load and pops from its list; free finds the
+ * descriptor by arithmetic, sees that the slab is its own, and pushes. Everything else makes that path miss:
+ * a thread without a heap has lm_heap_none, whose slabs are all lm_slab_none, which is always empty; a heap that
+ * counts (stats) shows the common path only lm_slab_none, and tags the owner of its slabs, so that no
+ * comparison succeeds.
+ *
+ * Locks: the common path and what a thread does to its own slabs take none. */
+#ifndef LM_HEAP_H
+#define LM_HEAP_H
+
+#include "slab/slab.h"
+
+enum {
+    LM_DIRECT_MAX = 1024,   /* sizes up to it find their slab by size, larger ones by class */
+    LM_DIRECT_CLASSES = 32, /* classes of these sizes */
+    LM_BUCKETS = 64,      /* slabs of other threads whose frees are gathered at a time */
+    LM_MAILBOX_CLOSED = 0x00ffffff, /* no span has this id: arena 0 is smaller */
+};
+
+/* Frees of one foreign slab's blocks, on their way. */
+struct lm_bucket {
+    struct lm_span *slab; /* NULL: empty */
+    struct lm_object *head, *tail;
+    uint32_t count;
+};
+
+/* What the common path of malloc reads: the slabs to allocate from. */
+struct lm_fast {
+    struct lm_span *direct[LM_DIRECT_MAX / 16 + 1];          /* by (size + 15) / 16 */
+    struct lm_span *by_class[LM_CLASSES - LM_DIRECT_CLASSES]; /* by class, above LM_DIRECT_MAX */
+};
+
+/* Slabs that are not current. */
+struct lm_lists {
+    lm_span_id partial[LM_CLASSES]; /* first of each list of PARTIAL slabs */
+    lm_span_id full;                /* first of the list of FULL slabs */
+};
+
+struct lm_heap {
+    struct lm_fast fast;                 /* copies of `current`; first, so that lm_heap_self points to both */
+    struct lm_span *current[LM_CLASSES]; /* or lm_slab_none */
+    struct lm_lists lists;
+    uint32_t pending;          /* blocks in buckets */
+    uint16_t colour;           /* of the next slab */
+    bool counts;               /* the common path is off, every call is counted */
+    struct lm_heap *next;      /* in the registry, for ever */
+    struct lm_heap *next_idle; /* in the stack of heaps without a thread; LM_RANK_HEAPS */
+    uint64_t thread;           /* kernel's thread id, 0 while idle */
+
+    /* written by other threads, on a line of its own */
+    uint32_t mailbox __attribute__((aligned(LM_CACHE_LINE))); /* atomic: first mailed slab's id, or closed */
+
+    struct lm_bucket bucket[LM_BUCKETS] __attribute__((aligned(LM_CACHE_LINE)));
+};
+
+/* The calling thread's heap, or lm_heap_none. Initial-exec: one load from a fixed offset; a pointer only, for
+ * static TLS space is scarce. */
+extern __thread struct lm_fast *lm_heap_self __attribute__((tls_model("initial-exec")));
+
+extern const struct lm_fast lm_heap_none LM_HIDDEN; /* of a thread that has no heap (yet, or any more) */
+extern const struct lm_span lm_slab_none LM_HIDDEN; /* always empty */
+#define LM_SLAB_NONE ((struct lm_span *)&lm_slab_none)
+
+/* -- the common path ------------------------------------------------------------------------------------ */
+
+/* Pops from a slab's list, or NULL: it is empty, or its first link is not as loam wrote it. */
+LM_INLINE void *lm_slab_pop(struct lm_span *slab)
+{
+    struct lm_object *object = slab->free;
+
+    if (LM_UNLIKELY(!object))
+        return NULL;
+    if (LOAM_HARDENING && LM_UNLIKELY(!lm_object_is_marked(object)))
+        return NULL;
+    slab->free = object->next;
+    if (LOAM_HARDENING)
+        object->mark = 0;
+    return object;
+}
+
+/* A block of 0..LM_DIRECT_MAX bytes from the list, or NULL for the slow road. */
+LM_INLINE void *lm_heap_pop_direct(size_t size)
+{
+    return lm_slab_pop(lm_heap_self->direct[(size + 15) / 16]);
+}
+
+/* A block of a class above LM_DIRECT_MAX from the list, or NULL for the slow road. */
+LM_INLINE void *lm_heap_pop_class(unsigned size_class)
+{
+    return lm_slab_pop(lm_heap_self->by_class[size_class - LM_DIRECT_CLASSES]);
+}
+
+void lm_heap_push_zero(struct lm_span *slab);
+
+/* Pushes onto the caller's own slab. False, and nothing done: it is not the start of a block of the caller's, or
+ * is free already, or is not for the common path to judge. */
+LM_INLINE bool lm_heap_push(void *p)
+{
+    struct lm_span *slab;
+    struct lm_object *object = p;
+
+    if (LM_UNLIKELY(!lm_span_find_fast(p, &slab)))
+        return false;
+    if (LM_UNLIKELY(__atomic_load_n(&slab->owner, __ATOMIC_RELAXED) != (void *)lm_heap_self))
+        return false;
+    if (LOAM_HARDENING && LM_UNLIKELY(!lm_slab_on_boundary(slab, p)))
+        return false;
+    if (LOAM_HARDENING && LM_UNLIKELY(lm_object_is_marked(object)))
+        return false;
+    lm_object_link(object, slab->free);
+    slab->free = object;
+    if (LM_UNLIKELY(--slab->countdown == 0))
+        lm_heap_push_zero(slab);
+    return true;
+}
+
+/* -- the slow road -------------------------------------------------------------------------------------- */
+
+/* A block of at least size bytes, aligned to 16, or NULL with ENOMEM. *zeroed, when asked for, tells that the
+ * block reads as zero. */
+void *lm_heap_malloc(size_t size, bool *zeroed);
+
+/* Aligned to any power of two. */
+void *lm_heap_malloc_aligned(size_t size, size_t align);
+
+/* Frees a block of any kind and any thread; aborts with a report when it is none. Keeps errno. NULL is
+ * allowed. */
+void lm_heap_free(void *p);
+
+/* As realloc with p and size not 0: contents kept up to the smaller size; NULL with ENOMEM leaves the block. */
+void *lm_heap_realloc(void *p, size_t size);
+
+/* Bytes that may be used at p; aborts when p is not a block. 0 for NULL. */
+size_t lm_heap_usable(const void *p);
+
+/* What a request of this size will be given, SIZE_MAX when it cannot be met. */
+size_t lm_heap_good_size(size_t size);
+
+/* Returns what is cached, by this thread and in common, to the OS; the bytes returned. */
+size_t lm_heap_trim(size_t keep_bytes);
+
+/* Frees travelling to other threads' slabs set out now. */
+void lm_heap_flush(void);
+
+/* -- threads, start, fork --------------------------------------------------------------------------------- */
+
+/* Once, before anything else: secret and key. The caller has read the options. */
+void lm_heap_start(void);
+
+/* After start, when the C library is up: lets thread exits be seen. */
+void lm_heap_start_threads(void);
+
+/* In the child after fork: the other threads' heaps are adopted. */
+void lm_heap_after_fork(void);
+
+extern struct lm_lock lm_heaps_lock, lm_orphans_lock, lm_huge_lock;
+
+/* -- seen from above ---------------------------------------------------------------------------------------- */
+
+struct lm_heap_stats {
+    size_t small_live_bytes, small_free_bytes; /* in slabs: handed out, and not */
+    size_t large_bytes, huge_bytes;            /* live blocks */
+    size_t slabs, large_blocks, huge_blocks, heaps, idle_heaps;
+    size_t free_objects;
+    /* only when counting (config stats): */
+    uint64_t allocations, frees, requested_bytes, rounded_bytes;
+    size_t live_bytes, peak_bytes;
+};
+void lm_heap_stats(struct lm_heap_stats *out);
+
+/* Called, when not NULL, with the text of a misuse report before the process aborts. */
+extern void (*lm_misuse_hook)(const char *text);
+
+/* 0, or the line of the invariant that the calling thread's heap or the shared structures break. */
+int lm_heap_check(void);
+
+#endif

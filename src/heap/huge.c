@@ -1,0 +1,208 @@
+/* huge.c: blocks with a mapping of their own, and their registry.
+ *
+ * The registry is an open hash table of addresses, at most half full, in memory mapped for it; a block is found
+ * only by its exact start. A block that was grown by realloc has address space to spare (mapped > bytes), so
+ * that a block growing by small steps costs few calls; the spare is not touched and costs no memory.
+ *
+ * Invariant: every entry is a live mapping of `mapped` bytes, all of them loam's; between an entry's home slot
+ * and its place no slot is empty. Lock: LM_RANK_HUGE guards the table; the mapping itself belongs to the block's
+ * owner. A block leaves the table before it is unmapped, so that a second free finds nothing. */
+#include "heap/room.h"
+
+#include <errno.h>
+
+struct huge_block {
+    uintptr_t start; /* 0: empty */
+    size_t bytes;    /* usable */
+    size_t mapped;
+};
+
+enum { HUGE_FIRST_SLOTS = 128, HUGE_LATELY = 16 };
+
+struct lm_lock lm_huge_lock = LM_LOCK_INIT(LM_RANK_HUGE);
+
+static struct huge_block *huge_table;
+static size_t huge_slots, huge_count, huge_bytes;
+static uintptr_t huge_lately[HUGE_LATELY]; /* freed starts, only for reports */
+static unsigned huge_lately_next;
+
+static size_t huge_home(uintptr_t start)
+{
+    return (size_t)((start >> 12) * 0x9e3779b97f4a7c15u >> 20) & (huge_slots - 1);
+}
+
+/* The slot that holds a start, or the empty one where it would go. */
+static struct huge_block *huge_slot(uintptr_t start)
+{
+    size_t i = huge_home(start);
+
+    while (huge_table[i].start && huge_table[i].start != start)
+        i = (i + 1) & (huge_slots - 1);
+    return &huge_table[i];
+}
+
+/* Makes room for one more entry. */
+static bool huge_reserve(void)
+{
+    struct huge_block *old = huge_table;
+    size_t old_slots = huge_slots, bytes;
+
+    if (old && (huge_count + 1) * 2 <= huge_slots)
+        return true;
+    huge_slots = old ? old_slots * 2 : HUGE_FIRST_SLOTS;
+    bytes = lm_align_up(huge_slots * sizeof *old, lm_os_page_size());
+    huge_table = lm_os_map(bytes, lm_os_page_size());
+    if (!huge_table) {
+        huge_table = old;
+        huge_slots = old_slots;
+        return false;
+    }
+    for (size_t i = 0; i < old_slots; i++)
+        if (old[i].start)
+            *huge_slot(old[i].start) = old[i];
+    if (old)
+        lm_os_unmap(old, lm_align_up(old_slots * sizeof *old, lm_os_page_size()));
+    return true;
+}
+
+static bool huge_insert(struct huge_block block)
+{
+    bool done;
+
+    lm_lock_take(&lm_huge_lock);
+    done = huge_reserve();
+    if (done) {
+        *huge_slot(block.start) = block;
+        huge_count++;
+        huge_bytes += block.bytes;
+    }
+    lm_lock_release(&lm_huge_lock);
+    return done;
+}
+
+/* Looks a start up; takes it out of the table as well when `take`. */
+static bool huge_find(uintptr_t start, struct huge_block *out, bool take)
+{
+    struct huge_block *slot;
+    bool found = false;
+
+    lm_lock_take(&lm_huge_lock);
+    if (huge_count && (slot = huge_slot(start))->start == start) {
+        found = true;
+        *out = *slot;
+        if (take) {
+            size_t hole = (size_t)(slot - huge_table);
+
+            huge_count--;
+            huge_bytes -= slot->bytes;
+            /* close the gap: entries behind it that may not be cut off from their home move up */
+            for (size_t i = (hole + 1) & (huge_slots - 1); huge_table[i].start;
+                 i = (i + 1) & (huge_slots - 1)) {
+                size_t home = huge_home(huge_table[i].start);
+
+                if (((i - home) & (huge_slots - 1)) >= ((i - hole) & (huge_slots - 1))) {
+                    huge_table[hole] = huge_table[i];
+                    hole = i;
+                }
+            }
+            huge_table[hole].start = 0;
+        }
+    }
+    lm_lock_release(&lm_huge_lock);
+    return found;
+}
+
+void *lm_huge_malloc(size_t bytes, size_t align)
+{
+    struct huge_block block = {.bytes = bytes, .mapped = bytes};
+    void *p = lm_os_map(bytes, lm_max(align, lm_os_page_size()));
+
+    if (!p)
+        return NULL;
+    block.start = (uintptr_t)p;
+    if (huge_insert(block))
+        return p;
+    lm_os_unmap(p, bytes);
+    errno = ENOMEM;
+    return NULL;
+}
+
+bool lm_huge_free(void *p)
+{
+    struct huge_block block;
+
+    if (!huge_find((uintptr_t)p, &block, true))
+        return false;
+    if (lm_config.stats)
+        lm_count_free(block.bytes);
+    lm_lock_take(&lm_huge_lock);
+    huge_lately[huge_lately_next++ % HUGE_LATELY] = block.start;
+    lm_lock_release(&lm_huge_lock);
+    /* a kernel that cannot split its mappings any more keeps the range; its memory at least goes back */
+    if (!lm_os_unmap(p, block.mapped) && !lm_os_purge(p, block.mapped))
+        huge_insert(block); /* locked as well: better a leak that is known */
+    return true;
+}
+
+size_t lm_huge_usable(const void *p)
+{
+    struct huge_block block;
+
+    return huge_find((uintptr_t)p, &block, false) ? block.bytes : 0;
+}
+
+void *lm_huge_resize(void *p, size_t size)
+{
+    size_t bytes = lm_align_up(size, lm_os_page_size()), spare;
+    struct huge_block block;
+    void *q = p;
+
+    if (!huge_find((uintptr_t)p, &block, true))
+        return NULL;
+    if (bytes > block.mapped) {
+        spare = lm_align_up(bytes / 8, lm_os_page_size());
+        q = lm_os_remap(p, block.mapped, bytes + spare, true);
+        if (!q && (spare = 0, q = lm_os_remap(p, block.mapped, bytes, true)) == NULL) {
+            huge_insert(block); /* cannot fail: the slot it left is still there */
+            errno = ENOMEM;
+            return NULL;
+        }
+        block.mapped = bytes + spare;
+    } else if (bytes < block.bytes) {
+        if (lm_os_remap(p, block.mapped, bytes, false))
+            block.mapped = bytes;
+        else
+            bytes = block.bytes; /* it stays as it was, which is enough */
+    }
+    if (lm_config.stats) {
+        lm_count_free(block.bytes);
+        lm_count_malloc(size, bytes);
+    }
+    block.start = (uintptr_t)q;
+    block.bytes = bytes;
+    huge_insert(block);
+    return q;
+}
+
+enum lm_huge_place lm_huge_place(const void *p)
+{
+    enum lm_huge_place place = LM_HUGE_OUTSIDE;
+
+    lm_lock_take(&lm_huge_lock);
+    for (unsigned i = 0; i < HUGE_LATELY; i++)
+        if (huge_lately[i] == (uintptr_t)p)
+            place = LM_HUGE_FREED;
+    for (size_t i = 0; i < huge_slots; i++)
+        if (huge_table[i].start && (uintptr_t)p - huge_table[i].start < huge_table[i].mapped)
+            place = LM_HUGE_INSIDE;
+    lm_lock_release(&lm_huge_lock);
+    return place;
+}
+
+void lm_huge_stats(struct lm_heap_stats *out)
+{
+    lm_lock_take(&lm_huge_lock);
+    out->huge_blocks = huge_count;
+    out->huge_bytes = huge_bytes;
+    lm_lock_release(&lm_huge_lock);
+}

@@ -1,0 +1,41 @@
+/* large.c: blocks above the largest class have a span of their own; above config.large_bytes, a mapping.
+ *
+ * A block is as long as the pages it needs; the rest of its last granule is address space without memory. */
+#include "heap/room.h"
+
+#include <errno.h>
+
+/* Rounds a request up to pages; 0 when it cannot be met. */
+static size_t large_round(size_t size)
+{
+    return size > PTRDIFF_MAX - LM_GRANULE ? 0 : lm_align_up(size, lm_os_page_size());
+}
+
+void *lm_large_malloc(size_t size, size_t align, bool *zeroed)
+{
+    size_t bytes = large_round(size), granules = (bytes + LM_GRANULE - 1) / LM_GRANULE;
+    struct lm_span *span = NULL;
+    void *p = NULL;
+
+    if (bytes == 0) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    align = lm_max(align / LM_GRANULE, 1);
+    if (bytes <= lm_config.large_bytes && align <= lm_config.large_bytes / LM_GRANULE)
+        span = lm_span_alloc((uint32_t)granules, (uint32_t)align, LM_LARGE, zeroed);
+    if (span) {
+        span->large.bytes = bytes;
+        p = lm_span_start(span);
+    } else {
+        *zeroed = true;
+        p = lm_huge_malloc(bytes, align * LM_GRANULE);
+        if (!p && lm_heap_trim(0) > 0)
+            p = lm_huge_malloc(bytes, align * LM_GRANULE);
+    }
+    if (!p)
+        errno = ENOMEM;
+    else if (lm_config.stats)
+        lm_count_malloc(size, bytes);
+    return p;
+}

@@ -1,0 +1,139 @@
+/* remote.c: frees of other threads' blocks.
+ *
+ *   free ──> bucket of the slab ──(when full, displaced, or at a flush)──> slab->remote ──> owner's mailbox
+ *
+ * A thread gathers its frees of foreign blocks in buckets, one for each slab, and pushes a bucket onto the slab
+ * with one atomic step. Whoever finds the slab's mailed bit clear has set it with the same step and must
+ * deliver the slab: push it onto the mailbox of its owner, a stack of slabs. The owner takes the whole stack
+ * when it next needs memory, clears each slab's mailed bit and takes its remote list with one exchange.
+ *
+ * Invariant: a slab whose mailed bit is set stands in exactly one mailbox, or in the hands of one thread that
+ * is delivering it; so mail_next has one writer, and the slab is not released meanwhile. An owner may change
+ * while a slab travels: whoever receives a slab that is not its own delivers it again. A thread that ends
+ * disowns its slabs first and closes its mailbox then, so that a sender who finds a mailbox closed will
+ * find another owner. Stacks are only pushed to and taken whole: no ABA.
+ *
+ * What is gathered is bounded by count and bytes for each bucket, by count for a thread, and sets out when the
+ * thread's heap grows, when it trims, and when it ends. */
+#include "heap/room.h"
+
+enum {
+    BUCKET_BYTES = 16 << 10, /* of blocks in a bucket, at most */
+    PENDING_MAX = 1024,      /* blocks in all buckets of a thread, at most */
+};
+
+static void remote_send(struct lm_heap *heap, struct lm_bucket *bucket)
+{
+    struct lm_span *slab = bucket->slab;
+
+    heap->pending -= bucket->count;
+    bucket->slab = NULL;
+    bucket->count = 0;
+    if (lm_slab_push_remote(slab, bucket->head, bucket->tail))
+        lm_remote_deliver(slab);
+}
+
+void lm_remote_flush(struct lm_heap *heap)
+{
+    if (!heap->pending)
+        return;
+    for (unsigned i = 0; i < LM_BUCKETS; i++)
+        if (heap->bucket[i].slab)
+            remote_send(heap, &heap->bucket[i]);
+}
+
+void lm_remote_free(struct lm_span *slab, void *p)
+{
+    struct lm_heap *heap = lm_heap_mine();
+    struct lm_object *object = p;
+    struct lm_bucket *bucket;
+
+    if (!heap) { /* early, late, or a thread that has only ever freed a few: straight to the slab */
+        if (lm_slab_push_remote(slab, object, object))
+            lm_remote_deliver(slab);
+        return;
+    }
+    bucket = &heap->bucket[((uintptr_t)slab / sizeof *slab) % LM_BUCKETS];
+    if (bucket->slab != slab) {
+        if (bucket->slab)
+            remote_send(heap, bucket);
+        bucket->slab = slab;
+        bucket->head = NULL;
+        bucket->tail = object;
+    }
+    lm_object_link(object, bucket->head);
+    bucket->head = object;
+    bucket->count++;
+    if (++heap->pending >= PENDING_MAX)
+        lm_remote_flush(heap);
+    else if (bucket->count >= lm_config.remote_batch ||
+             bucket->count * lm_slab_object_size(slab) >= BUCKET_BYTES)
+        remote_send(heap, bucket);
+}
+
+/* False: the mailbox is closed. */
+static bool remote_mail(struct lm_heap *to, struct lm_span *slab)
+{
+    lm_span_id id = lm_span_id_of(slab);
+    uint32_t seen = __atomic_load_n(&to->mailbox, __ATOMIC_ACQUIRE); /* pairs with lm_remote_close */
+
+    do {
+        if (seen == LM_MAILBOX_CLOSED)
+            return false;
+        slab->mail_next = seen;
+        /* release: pairs with the exchange in lm_remote_receive */
+    } while (!__atomic_compare_exchange_n(
+        &to->mailbox, &seen, id, true, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE));
+    return true;
+}
+
+void lm_remote_deliver(struct lm_span *slab)
+{
+    for (;;) {
+        struct lm_heap *owner = lm_slab_owner(slab);
+
+        if (owner ? remote_mail(owner, slab) : lm_orphans_receive(slab))
+            return;
+    }
+}
+
+bool lm_remote_receive(struct lm_heap *heap)
+{
+    lm_span_id id;
+
+    if (!__atomic_load_n(&heap->mailbox, __ATOMIC_RELAXED))
+        return false;
+    id = __atomic_exchange_n(&heap->mailbox, 0, __ATOMIC_ACQ_REL); /* pairs with remote_mail */
+    while (id) {
+        struct lm_span *slab = lm_span_at(id);
+        unsigned freed;
+
+        id = slab->mail_next;
+        if (lm_slab_owner(slab) != heap) {
+            lm_remote_deliver(slab);
+            continue;
+        }
+        freed = lm_slab_collect(slab, true);
+        if (freed) {
+            lm_lists_credit(&heap->lists, slab, freed);
+        } else if (slab->kind == LM_SLAB_PARTIAL && slab->countdown == 0) {
+            /* empty since it was collected on the way; it waited only for its mailed bit to clear */
+            lm_lists_unlink(&heap->lists.partial[slab->size_class], slab);
+            lm_lists_give(&heap->lists, slab, 0);
+        }
+    }
+    return true;
+}
+
+void lm_remote_close(struct lm_heap *heap)
+{
+    /* release: the slabs have been disowned before; pairs with the acquire in remote_mail */
+    lm_span_id id = __atomic_exchange_n(&heap->mailbox, LM_MAILBOX_CLOSED, __ATOMIC_ACQ_REL);
+
+    while (id) {
+        struct lm_span *slab = lm_span_at(id);
+
+        id = slab->mail_next;
+        lm_remote_deliver(slab);
+    }
+}

@@ -1,0 +1,78 @@
+/* resize.c: realloc.
+ *
+ *   in a slab     stays while the class fits and at least half of it is used
+ *   large         shrinks in place; grows in place into free granules behind it; else moves
+ *   huge          mremap, which moves pages instead of copying them
+ *
+ * A large block that outgrows its place becomes huge, because a block that has grown once will grow again: its
+ * next steps then move page tables, not bytes, and the peak does not hold the block twice. */
+#include "heap/room.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum { GROW_BY_REMAP = 256 << 10 }; /* bytes: below it a copy is cheaper than mapping calls */
+
+static void *resize_move(void *p, size_t old_bytes, size_t size, bool to_huge)
+{
+    void *q = NULL;
+
+    if (to_huge) {
+        q = lm_huge_malloc(lm_align_up(size, lm_os_page_size()), 1);
+        if (q && lm_config.stats)
+            lm_count_malloc(size, lm_align_up(size, lm_os_page_size()));
+    }
+    if (!q)
+        q = lm_heap_malloc(size, NULL);
+    if (!q)
+        return NULL;
+    memcpy(q, p, lm_min(old_bytes, size));
+    lm_heap_free(p);
+    return q;
+}
+
+/* A large span that stays large. */
+static void *resize_large(struct lm_span *span, void *p, size_t size)
+{
+    size_t bytes = lm_align_up(size, lm_os_page_size());
+    uint32_t granules = (uint32_t)((bytes + LM_GRANULE - 1) / LM_GRANULE);
+
+    if (granules < span->granules)
+        lm_span_shrink(span, granules);
+    else if (granules > span->granules && !lm_span_grow(span, granules))
+        return resize_move(p, span->large.bytes, size, size >= GROW_BY_REMAP);
+    if (lm_config.stats) {
+        lm_count_free(span->large.bytes);
+        lm_count_malloc(size, bytes);
+    }
+    span->large.bytes = bytes;
+    return p;
+}
+
+void *lm_heap_realloc(void *p, size_t size)
+{
+    struct lm_span *span = lm_block_span(p, "realloc");
+    size_t bytes;
+
+    if (size > PTRDIFF_MAX - LM_GRANULE) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    if (!span) {
+        void *q = NULL;
+
+        bytes = lm_huge_usable(p);
+        if (size > GROW_BY_REMAP / 2)
+            q = lm_huge_resize(p, size);
+        return q || size > GROW_BY_REMAP / 2 ? q : resize_move(p, bytes, size, false);
+    }
+    if (span->kind == LM_LARGE) {
+        if (size > LM_SLAB_MAX && size <= lm_config.large_bytes)
+            return resize_large(span, p, size);
+        return resize_move(p, span->large.bytes, size, size > lm_config.large_bytes);
+    }
+    bytes = lm_slab_object_size(span);
+    if (size <= bytes && size >= bytes / 2)
+        return p;
+    return resize_move(p, bytes, size, false);
+}

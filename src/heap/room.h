@@ -1,0 +1,77 @@
+/* room.h: what the files of the heap floor share. */
+#ifndef LM_HEAP_ROOM_H
+#define LM_HEAP_ROOM_H
+
+#include "heap/heap.h"
+
+/* The heap that owns a slab, without the tag of heaps that count; NULL: an orphan's, or not a slab. */
+LM_INLINE struct lm_heap *lm_slab_owner(const struct lm_span *slab)
+{
+    return (struct lm_heap *)((uintptr_t)__atomic_load_n(&slab->owner, __ATOMIC_ACQUIRE) & ~(uintptr_t)1);
+}
+
+/* What a heap writes into its slabs' owner field. */
+LM_INLINE void *lm_heap_tag(const struct lm_heap *heap)
+{
+    return (void *)((uintptr_t)heap | heap->counts);
+}
+
+/* The calling thread's heap, made when there is none yet; NULL when the thread is past having one or memory is
+ * out. */
+struct lm_heap *lm_heap_attach(void);
+
+LM_INLINE struct lm_heap *lm_heap_mine(void)
+{
+    struct lm_fast *self = lm_heap_self;
+
+    return LM_LIKELY(self != &lm_heap_none) ? (struct lm_heap *)(void *)self : NULL;
+}
+
+/* -- heap.c: states of slabs, for heaps and for the orphans' lists -- */
+void lm_lists_link(lm_span_id *head, struct lm_span *slab);
+void lm_lists_unlink(lm_span_id *head, struct lm_span *slab);
+/* Puts a slab that stands in no list where its live objects say; an empty one is released. */
+void lm_lists_give(struct lm_lists *lists, struct lm_span *slab, unsigned live);
+/* `freed` objects have come into the list of a slab: moves it to where it now belongs. */
+void lm_lists_credit(struct lm_lists *lists, struct lm_span *slab, unsigned freed);
+/* Takes a slab of the class out of the partial list, the fullest of a few, or NULL. */
+struct lm_span *lm_lists_take(struct lm_lists *lists, unsigned size_class);
+unsigned lm_slab_live(const struct lm_span *slab); /* of a FULL or PARTIAL slab */
+void lm_heap_set_current(struct lm_heap *heap, unsigned size_class, struct lm_span *slab);
+void lm_heap_release_current(struct lm_heap *heap); /* empty current slabs */
+
+/* -- remote.c -- */
+void lm_remote_free(struct lm_span *slab, void *p);
+void lm_remote_flush(struct lm_heap *heap);
+void lm_remote_deliver(struct lm_span *slab); /* the caller holds its mailed bit */
+bool lm_remote_receive(struct lm_heap *heap); /* empties the mailbox; true when it held any */
+void lm_remote_close(struct lm_heap *heap);   /* nothing can be mailed to the heap any more */
+
+/* -- adopt.c -- */
+void lm_orphans_add_all(struct lm_heap *heap); /* of a thread that ends */
+struct lm_span *lm_orphans_take(struct lm_heap *heap, unsigned size_class); /* or NULL */
+bool lm_orphans_receive(struct lm_span *slab); /* delivers; false when it is no orphan (any more) */
+void *lm_orphans_malloc(unsigned size_class);  /* for threads past having a heap */
+void lm_orphans_after_fork(struct lm_heap *mine);
+
+/* -- large.c, huge.c -- */
+void *lm_large_malloc(size_t size, size_t align, bool *zeroed);
+void *lm_huge_malloc(size_t size, size_t align);
+bool lm_huge_free(void *p);                    /* false: no huge block starts there */
+size_t lm_huge_usable(const void *p);          /* 0: no huge block starts there */
+void *lm_huge_resize(void *p, size_t size);    /* NULL: could not; the block is as it was */
+enum lm_huge_place { LM_HUGE_OUTSIDE, LM_HUGE_INSIDE, LM_HUGE_FREED };
+enum lm_huge_place lm_huge_place(const void *p); /* of a pointer that starts no huge block */
+void lm_huge_stats(struct lm_heap_stats *out);
+
+/* -- free.c -- */
+/* The descriptor of the slab or large span of the live block p; NULL: it is huge. Aborts when p is no block. */
+struct lm_span *lm_block_span(const void *p, const char *verb);
+
+/* -- count.c -- */
+void lm_count_malloc(size_t requested, size_t given);
+void lm_count_free(size_t given);
+
+extern struct lm_heap *lm_heaps; /* the registry: atomic first, then ->next */
+
+#endif

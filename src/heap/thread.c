@@ -1,0 +1,136 @@
+/* thread.c: heaps come with threads and go with them.
+ *
+ * A heap is made at a thread's first request and taken down by the last round of its TLS destructors, so that
+ * destructors of others may still allocate. What comes later still (the C library's own clean-up) is served
+ * without a heap: see lm_orphans_malloc and lm_remote_free. A heap's memory is never freed but waits in a stack
+ * for the next thread: other threads may still look at its mailbox.
+ *
+ * Lock: LM_RANK_HEAPS guards the registry and the stack. */
+#include "heap/room.h"
+
+#include <limits.h>
+#include <pthread.h>
+
+#ifndef PTHREAD_DESTRUCTOR_ITERATIONS
+#define PTHREAD_DESTRUCTOR_ITERATIONS 4
+#endif
+
+struct lm_lock lm_heaps_lock = LM_LOCK_INIT(LM_RANK_HEAPS);
+struct lm_heap *lm_heaps;
+
+static struct lm_heap *thread_idle;
+static pthread_key_t thread_key;
+static bool thread_key_made;
+
+/* Destructor rounds that the thread's heap has seen; above the limit the thread is past having a heap. */
+static __thread uint8_t thread_rounds __attribute__((tls_model("initial-exec")));
+
+static void heap_init(struct lm_heap *heap)
+{
+    for (unsigned i = 0; i <= LM_DIRECT_MAX / 16; i++)
+        heap->fast.direct[i] = LM_SLAB_NONE;
+    for (unsigned i = 0; i < LM_CLASSES - LM_DIRECT_CLASSES; i++)
+        heap->fast.by_class[i] = LM_SLAB_NONE;
+    for (unsigned i = 0; i < LM_CLASSES; i++)
+        heap->current[i] = LM_SLAB_NONE;
+    heap->counts = lm_config.stats;
+}
+
+/* A heap from the stack or a new one. */
+static struct lm_heap *heap_obtain(void)
+{
+    struct lm_heap *heap;
+
+    lm_lock_take(&lm_heaps_lock);
+    heap = thread_idle;
+    if (heap)
+        thread_idle = heap->next_idle;
+    lm_lock_release(&lm_heaps_lock);
+    if (heap) {
+        __atomic_store_n(&heap->mailbox, 0, __ATOMIC_RELEASE); /* opens it again */
+        return heap;
+    }
+    heap = lm_meta_alloc(sizeof *heap);
+    if (!heap)
+        return NULL;
+    heap_init(heap);
+    lm_lock_take(&lm_heaps_lock);
+    heap->next = lm_heaps;
+    __atomic_store_n(&lm_heaps, heap, __ATOMIC_RELEASE); /* for walkers without the lock */
+    lm_lock_release(&lm_heaps_lock);
+    return heap;
+}
+
+struct lm_heap *lm_heap_attach(void)
+{
+    struct lm_heap *heap;
+
+    if (thread_rounds >= PTHREAD_DESTRUCTOR_ITERATIONS)
+        return NULL;
+    heap = heap_obtain();
+    if (!heap)
+        return NULL;
+    heap->thread = lm_os_thread_id();
+    lm_heap_self = &heap->fast; /* before the next line, which may itself allocate */
+    if (thread_key_made)
+        pthread_setspecific(thread_key, heap);
+    return heap;
+}
+
+static void heap_detach(struct lm_heap *heap)
+{
+    lm_remote_flush(heap);
+    lm_remote_receive(heap);
+    lm_heap_self = (struct lm_fast *)&lm_heap_none;
+    lm_orphans_add_all(heap);
+    lm_remote_close(heap);
+    heap->thread = 0;
+    lm_lock_take(&lm_heaps_lock);
+    heap->next_idle = thread_idle;
+    thread_idle = heap;
+    lm_lock_release(&lm_heaps_lock);
+}
+
+static void thread_ends(void *arg)
+{
+    struct lm_heap *heap = arg;
+
+    if (++thread_rounds < PTHREAD_DESTRUCTOR_ITERATIONS && pthread_setspecific(thread_key, heap) == 0)
+        return; /* others' destructors may still need it */
+    thread_rounds = PTHREAD_DESTRUCTOR_ITERATIONS;
+    heap_detach(heap);
+}
+
+void lm_heap_start(void)
+{
+    lm_secret = (uintptr_t)lm_os_random(0x6c6f616d);
+    thread_key_made = pthread_key_create(&thread_key, thread_ends) == 0;
+}
+
+void lm_heap_after_fork(void)
+{
+    struct lm_heap *mine = lm_heap_mine();
+    bool alone = true;
+
+    for (struct lm_heap *heap = lm_heaps; heap; heap = heap->next)
+        if (heap != mine && heap->thread)
+            alone = false;
+    if (mine)
+        mine->thread = lm_os_thread_id();
+    if (alone)
+        return;
+    lm_orphans_after_fork(mine);
+    for (struct lm_heap *heap = lm_heaps; heap; heap = heap->next) {
+        if (heap == mine || !heap->thread)
+            continue;
+        /* whatever its thread was doing, none of its lists can be believed; its slabs are orphans now */
+        struct lm_heap *next = heap->next;
+
+        __builtin_memset(heap, 0, sizeof *heap);
+        heap->next = next;
+        heap_init(heap);
+        heap->mailbox = LM_MAILBOX_CLOSED;
+        heap->next_idle = thread_idle;
+        thread_idle = heap;
+    }
+}

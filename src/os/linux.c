@@ -1,0 +1,218 @@
+/* linux.c: pages, threads, time and chance, by the system calls of Linux. See os.h for the contract.
+ *
+ * Counters are relaxed atomics, touched only beside a system call. */
+#include "os/os.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <sched.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
+static struct lm_os_counter os_counter[LM_OS_CALLS];
+
+static void os_count(enum lm_os_call call, bool done, size_t bytes)
+{
+    __atomic_fetch_add(done ? &os_counter[call].calls : &os_counter[call].failed, 1, __ATOMIC_RELAXED);
+    if (done)
+        __atomic_fetch_add(&os_counter[call].bytes, bytes, __ATOMIC_RELAXED);
+}
+
+void lm_os_counters(struct lm_os_counter out[LM_OS_CALLS])
+{
+    for (int i = 0; i < LM_OS_CALLS; i++) {
+        out[i].calls = __atomic_load_n(&os_counter[i].calls, __ATOMIC_RELAXED);
+        out[i].failed = __atomic_load_n(&os_counter[i].failed, __ATOMIC_RELAXED);
+        out[i].bytes = __atomic_load_n(&os_counter[i].bytes, __ATOMIC_RELAXED);
+    }
+}
+
+size_t lm_os_page_size(void)
+{
+    static size_t cached;
+    size_t bytes = __atomic_load_n(&cached, __ATOMIC_RELAXED);
+
+    if (bytes)
+        return bytes;
+    bytes = getauxval(AT_PAGESZ);
+    __atomic_store_n(&cached, bytes, __ATOMIC_RELAXED); /* whoever races stores the same */
+    return bytes;
+}
+
+/* An aligned mapping: as it comes when it happens to be aligned; else a larger one whose ends are given back.
+ * At max_map_count an end may refuse to go; then all of it goes back, which needs no split. */
+static void *os_map_aligned(size_t bytes, size_t align, int protection, int flags)
+{
+    char *p = mmap(NULL, bytes, protection, flags, -1, 0);
+    size_t head, tail;
+
+    if (p == MAP_FAILED)
+        return NULL;
+    if (((uintptr_t)p & (align - 1)) == 0)
+        return p;
+    munmap(p, bytes);
+    if (bytes + align < bytes) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    p = mmap(NULL, bytes + align, protection, flags, -1, 0);
+    if (p == MAP_FAILED)
+        return NULL;
+    head = (size_t)(-(uintptr_t)p & (align - 1));
+    tail = align - head;
+    if ((head && munmap(p, head) != 0) || (tail && munmap(p + head + bytes, tail) != 0)) {
+        munmap(p, bytes + align); /* holes in it do not matter */
+        errno = ENOMEM;
+        return NULL;
+    }
+    return p + head;
+}
+
+void *lm_os_reserve(size_t bytes, size_t align)
+{
+    void *p = os_map_aligned(bytes, align, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE);
+
+    os_count(LM_OS_RESERVE, p, bytes);
+    return p;
+}
+
+bool lm_os_commit(void *p, size_t bytes)
+{
+    bool done = mprotect(p, bytes, PROT_READ | PROT_WRITE) == 0;
+
+    os_count(LM_OS_COMMIT, done, bytes);
+    return done;
+}
+
+void *lm_os_map(size_t bytes, size_t align)
+{
+    void *p = os_map_aligned(bytes, align, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
+
+    os_count(LM_OS_MAP, p, bytes);
+    return p;
+}
+
+bool lm_os_unmap(void *p, size_t bytes)
+{
+    bool done = munmap(p, bytes) == 0;
+
+    os_count(LM_OS_UNMAP, done, bytes);
+    return done;
+}
+
+void *lm_os_remap(void *p, size_t old_bytes, size_t new_bytes, bool may_move)
+{
+    void *q = mremap(p, old_bytes, new_bytes, may_move ? MREMAP_MAYMOVE : 0);
+    bool done = q != MAP_FAILED;
+
+    os_count(LM_OS_REMAP, done, new_bytes > old_bytes ? new_bytes - old_bytes : old_bytes - new_bytes);
+    return done ? q : NULL;
+}
+
+bool lm_os_purge(void *p, size_t bytes)
+{
+    bool done = madvise(p, bytes, MADV_DONTNEED) == 0;
+
+    os_count(LM_OS_PURGE, done, bytes);
+    return done;
+}
+
+void lm_os_advise_huge(void *p, size_t bytes)
+{
+    int saved = errno;
+
+    os_count(LM_OS_ADVISE, madvise(p, bytes, MADV_HUGEPAGE) == 0, bytes);
+    errno = saved;
+}
+
+bool lm_os_populate(void *p, size_t bytes)
+{
+    int saved = errno;
+    bool done = madvise(p, bytes, MADV_POPULATE_WRITE) == 0;
+
+    os_count(LM_OS_ADVISE, done, bytes);
+    errno = saved;
+    return done;
+}
+
+unsigned lm_os_cpu(void)
+{
+    int cpu = sched_getcpu();
+
+    return cpu < 0 ? 0 : (unsigned)cpu;
+}
+
+unsigned lm_os_cpu_count(void)
+{
+    unsigned long mask[1024 / (8 * sizeof(unsigned long))];
+    long bytes = syscall(SYS_sched_getaffinity, 0, sizeof mask, mask);
+    unsigned count = 0;
+
+    for (long i = 0; i < bytes / (long)sizeof mask[0]; i++)
+        count += (unsigned)__builtin_popcountl(mask[i]);
+    return count ? count : 1;
+}
+
+uint64_t lm_os_thread_id(void)
+{
+    return (uint64_t)syscall(SYS_gettid);
+}
+
+void lm_os_yield(void)
+{
+    sched_yield();
+}
+
+uint64_t lm_os_clock_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000 + 1;
+}
+
+/* The finaliser of splitmix64 (Steele, Lea, Flood 2014): every input bit moves every output bit. */
+static uint64_t os_mix(uint64_t x)
+{
+    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ x >> 27) * 0x94d049bb133111ebu;
+    return x ^ x >> 31;
+}
+
+uint64_t lm_os_random(uint64_t salt)
+{
+    const unsigned char *from_kernel = (const unsigned char *)getauxval(AT_RANDOM); /* 16 bytes */
+    uint64_t seed[2] = {0, 0};
+    int saved = errno;
+
+    if (from_kernel)
+        __builtin_memcpy(seed, from_kernel, sizeof seed);
+    else if (getrandom(seed, sizeof seed, GRND_NONBLOCK) != (ssize_t)sizeof seed)
+        seed[0] = (uintptr_t)&salt ^ lm_os_clock_ms(); /* where the stack lies is all that is left */
+    errno = saved;
+    return os_mix(seed[0] ^ os_mix(seed[1] + salt));
+}
+
+void lm_os_wait(uint32_t *word, uint32_t seen)
+{
+    int saved = errno;
+
+    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0);
+    errno = saved;
+}
+
+void lm_os_wake(uint32_t *word, unsigned count)
+{
+    int saved = errno;
+
+    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, count, NULL, NULL, 0);
+    errno = saved;
+}

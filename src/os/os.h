@@ -1,0 +1,102 @@
+/* os.h: all that loam asks of the operating system.
+ *
+ * Contract of the page functions: sizes are multiples of lm_os_page_size(), failures return NULL or false
+ * with errno set by the kernel and leave everything as it was. All are thread safe and async-signal-safe,
+ * none allocates; successful calls and their bytes are counted (lm_os_counters).
+ * os/fake.h interposes on these functions in tests (linker --wrap), fails the n-th call of a kind and
+ * limits the address space. */
+#ifndef LM_OS_H
+#define LM_OS_H
+
+#include "base/base.h"
+
+/* -- pages ------------------------------------------------------------------------------------------ */
+
+/* The page size of the running kernel in bytes (4, 16 or 64 KiB), without a system call. */
+size_t lm_os_page_size(void);
+
+/* Address space without memory behind it: PROT_NONE, no swap reserved, aligned to `align` (a power of
+ * two >= page size). NULL with ENOMEM when the space or a limit refuses it. */
+void *lm_os_reserve(size_t bytes, size_t align);
+
+/* Makes a part of a reserve readable and writable; fresh pages read as zero. */
+bool lm_os_commit(void *p, size_t bytes);
+
+/* Readable, writable, zeroed memory, aligned to `align`. */
+void *lm_os_map(size_t bytes, size_t align);
+
+/* Gives a reserve or mapping back, or a page-aligned part of one. false (ENOMEM) when the kernel cannot
+ * split a mapping (vm.max_map_count): the range is then still mapped. */
+bool lm_os_unmap(void *p, size_t bytes);
+
+/* Grows or shrinks a mapping of lm_os_map with mremap, moving it when `may_move`. Returns its address or
+ * NULL (it is then unchanged). New pages read as zero. */
+void *lm_os_remap(void *p, size_t old_bytes, size_t new_bytes, bool may_move);
+
+/* Returns the memory behind a range now (MADV_DONTNEED); it stays mapped and reads as zero afterwards.
+ * false when the kernel refused (locked pages): the contents are then unspecified. */
+bool lm_os_purge(void *p, size_t bytes);
+
+/* Advice that may be ignored: back the range with huge pages; fault it in now for writing. */
+void lm_os_advise_huge(void *p, size_t bytes);
+bool lm_os_populate(void *p, size_t bytes);
+
+/* -- threads, time, chance --------------------------------------------------------------------------- */
+
+unsigned lm_os_cpu(void);       /* the CPU the caller runs on just now */
+unsigned lm_os_cpu_count(void); /* CPUs the process may run on, at least 1 */
+uint64_t lm_os_thread_id(void); /* the kernel's id of the calling thread */
+void lm_os_yield(void);
+
+/* Milliseconds of a monotonic, coarse clock (a few ns a call, granularity 1-4 ms); never 0. */
+uint64_t lm_os_clock_ms(void);
+
+/* 64 random bits for secrets: from the auxiliary vector (AT_RANDOM) mixed with getrandom when that is
+ * absent; no system call on the usual path. Differs from process to process, not from call to call: the
+ * salt makes different secrets. */
+uint64_t lm_os_random(uint64_t salt);
+
+/* Waits while *word == seen; returns at once when it differs, and on spurious wake-ups. */
+void lm_os_wait(uint32_t *word, uint32_t seen);
+void lm_os_wake(uint32_t *word, unsigned count);
+
+/* -- limits ------------------------------------------------------------------------------------------- */
+
+/* The memory the process may use in bytes: the least of the physical memory and the limits of its cgroup
+ * and all the ancestors (v1 memory.limit_in_bytes, v2 memory.max and memory.high). Reads files without
+ * malloc or stdio; the first call costs a few system calls, later ones are free. */
+size_t lm_os_memory_limit(void);
+
+/* RLIMIT_AS in bytes, or SIZE_MAX. One system call. */
+size_t lm_os_address_limit(void);
+
+/* True when the process gained privileges at exec (AT_SECURE): the environment must not be believed. */
+bool lm_os_is_secure(void);
+
+/* The value of an environment variable, from the process's environ (usable before libc is set up), or
+ * NULL. */
+const char *lm_os_environment(const char *name);
+
+/* -- what was asked ----------------------------------------------------------------------------------- */
+
+enum lm_os_call {
+    LM_OS_RESERVE,
+    LM_OS_COMMIT,
+    LM_OS_MAP,
+    LM_OS_UNMAP,
+    LM_OS_REMAP,
+    LM_OS_PURGE,
+    LM_OS_ADVISE,
+    LM_OS_CALLS
+};
+
+struct lm_os_counter {
+    uint64_t calls;  /* that succeeded */
+    uint64_t failed;
+    uint64_t bytes;  /* by calls that succeeded; for remap the growth or shrinkage */
+};
+
+/* A snapshot, each counter by itself exact. */
+void lm_os_counters(struct lm_os_counter out[LM_OS_CALLS]);
+
+#endif

@@ -1,0 +1,59 @@
+/* arena.h: what the files of the page floor share. All of it is guarded by lm_page_lock. */
+#ifndef LM_PAGE_ARENA_H
+#define LM_PAGE_ARENA_H
+
+#include "page/buddy.h"
+#include "page/page.h"
+
+struct lm_arena {
+    char *base;
+    uint32_t granules;    /* of the whole reserve */
+    uint32_t head;        /* first granule for spans */
+    uint32_t frontier;    /* granules below it are writable */
+    uint32_t described;   /* granules below it have writable descriptors; >= frontier */
+    uint32_t number;      /* its place in lm_arenas */
+    struct lm_buddy buddy; /* clean free granules below the frontier */
+};
+
+extern struct lm_arena lm_arenas[LM_MAX_ARENAS];
+extern uint32_t lm_arena_count; /* atomic: read without the lock by lm_span_of */
+extern size_t lm_used_granules;
+
+LM_INLINE struct lm_span *lm_arena_span(const struct lm_arena *arena, uint32_t granule)
+{
+    return (struct lm_span *)(void *)arena->base + granule;
+}
+
+struct lm_arena *lm_arena_of(const struct lm_span *span);
+uint32_t lm_arena_granule(const struct lm_arena *arena, const struct lm_span *span);
+
+/* Makes at least `granules` more granules writable and returns the first of exactly `granules` of them,
+ * which are the caller's; what the step brought beyond goes to the buddy. 0 when the arena is full or the
+ * kernel refuses. */
+uint32_t lm_arena_extend(struct lm_arena *arena, uint32_t granules);
+
+/* A further arena with room for a span of `granules`, or NULL. */
+struct lm_arena *lm_arena_create(uint32_t granules);
+
+/* -- dirty.c: freed extents, coalesced with their dirty neighbours ------------------------------------- */
+
+extern size_t lm_dirty_granules;
+
+/* Adds a freed range, merged with dirty neighbours. */
+void lm_dirty_add(struct lm_arena *arena, uint32_t first, uint32_t granules);
+
+/* Takes an extent that holds `granules` at the alignment; the rest stays dirty. NULL when none does. */
+struct lm_span *lm_dirty_take(uint32_t granules, uint32_t align_granules);
+
+/* Takes exactly the range [first, first + granules) when it is the start of a dirty extent. */
+bool lm_dirty_claim(struct lm_arena *arena, uint32_t first, uint32_t granules);
+
+/* Returns extents older than purge_ms, and the oldest while there are more than the cap allows. */
+void lm_dirty_tick(void);
+
+/* Returns the oldest extents until at most `keep` granules are dirty; the granules returned. */
+size_t lm_dirty_purge(size_t keep);
+
+int lm_dirty_check(void);
+
+#endif

@@ -1,0 +1,288 @@
+/* dirty.c: freed extents on their way back to the OS.
+ *
+ * An extent is a run of granules whose pages may hold memory. Its first descriptor (DIRTY) and its last
+ * (DIRTY_TAIL, when there are two or more) both hold its length: boundary tags, by which a freed range finds
+ * and swallows its dirty neighbours in O(1). Extents stand in two lists: by size, in the bins below, for
+ * reuse; and by age, for return.
+ *
+ *   bins: one for each length up to 64 granules, then eight a doubling; a bit each says which hold any
+ *
+ * Invariant (lm_dirty_check): no two extents touch; every extent is in the bin of its length and in the age
+ * list; lm_dirty_granules is the sum. A purge that the kernel refuses leaves the extent dirty, at the young
+ * end of the list: it can still be reused and will be tried again.
+ *
+ * Return is by lists walked from the old end, a bounded number of calls at a time (TICK_CALLS), so that
+ * nobody who waits for the lock waits for long. */
+#include "page/arena.h"
+
+enum { EXACT = 64, PER_DOUBLING = 8, BINS = EXACT + PER_DOUBLING * 18, TICK_CALLS = 16 };
+
+size_t lm_dirty_granules;
+
+static lm_span_id dirty_bin[BINS + 1];
+static uint64_t dirty_bin_used[(BINS + 64) / 64];
+static lm_span_id dirty_oldest, dirty_youngest;
+
+static unsigned dirty_bin_of(uint32_t granules)
+{
+    unsigned e;
+
+    if (granules <= EXACT)
+        return granules - 1;
+    e = lm_log2_floor(granules);
+    return EXACT + (e - 6) * PER_DOUBLING + ((granules >> (e - 3)) & (PER_DOUBLING - 1));
+}
+
+static void dirty_bin_insert(struct lm_span *extent, lm_span_id id)
+{
+    unsigned bin = dirty_bin_of(extent->granules);
+
+    extent->dirty.bin_prev = 0;
+    extent->dirty.bin_next = dirty_bin[bin];
+    if (dirty_bin[bin])
+        lm_span_at(dirty_bin[bin])->dirty.bin_prev = id;
+    dirty_bin[bin] = id;
+    dirty_bin_used[bin / 64] |= (uint64_t)1 << bin % 64;
+}
+
+static void dirty_bin_remove(struct lm_span *extent)
+{
+    unsigned bin = dirty_bin_of(extent->granules);
+
+    if (extent->dirty.bin_next)
+        lm_span_at(extent->dirty.bin_next)->dirty.bin_prev = extent->dirty.bin_prev;
+    if (extent->dirty.bin_prev)
+        lm_span_at(extent->dirty.bin_prev)->dirty.bin_next = extent->dirty.bin_next;
+    else
+        dirty_bin[bin] = extent->dirty.bin_next;
+    if (!dirty_bin[bin])
+        dirty_bin_used[bin / 64] &= ~((uint64_t)1 << bin % 64);
+}
+
+static void dirty_age_insert(struct lm_span *extent, lm_span_id id)
+{
+    extent->dirty.age_next = 0;
+    extent->dirty.age_prev = dirty_youngest;
+    if (dirty_youngest)
+        lm_span_at(dirty_youngest)->dirty.age_next = id;
+    else
+        dirty_oldest = id;
+    dirty_youngest = id;
+}
+
+static void dirty_age_remove(struct lm_span *extent)
+{
+    if (extent->dirty.age_next)
+        lm_span_at(extent->dirty.age_next)->dirty.age_prev = extent->dirty.age_prev;
+    else
+        dirty_youngest = extent->dirty.age_prev;
+    if (extent->dirty.age_prev)
+        lm_span_at(extent->dirty.age_prev)->dirty.age_next = extent->dirty.age_next;
+    else
+        dirty_oldest = extent->dirty.age_next;
+}
+
+/* Takes an extent out of everything; its granules become nobody's and FREE. */
+static void dirty_remove(struct lm_span *extent)
+{
+    dirty_bin_remove(extent);
+    dirty_age_remove(extent);
+    lm_dirty_granules -= extent->granules;
+    extent[extent->granules - 1].kind = LM_FREE;
+    extent->kind = LM_FREE;
+}
+
+/* Puts an extent in whose neighbours are known not to be dirty. */
+static void dirty_insert(struct lm_arena *arena, uint32_t first, uint32_t granules)
+{
+    struct lm_span *extent = lm_arena_span(arena, first);
+    lm_span_id id = arena->number << 24 | first;
+
+    extent[granules - 1].kind = LM_DIRTY_TAIL;
+    extent[granules - 1].granules = granules;
+    extent->kind = LM_DIRTY;
+    extent->granules = granules;
+    extent->dirty.freed_ms = lm_os_clock_ms();
+    lm_dirty_granules += granules;
+    dirty_bin_insert(extent, id);
+    dirty_age_insert(extent, id);
+}
+
+void lm_dirty_add(struct lm_arena *arena, uint32_t first, uint32_t granules)
+{
+    struct lm_span *span = lm_arena_span(arena, first);
+    struct lm_span *before = span - 1, *behind = span + granules;
+
+    if (first > arena->head && (before->kind == LM_DIRTY_TAIL || before->kind == LM_DIRTY)) {
+        before = span - before->granules;
+        first -= before->granules;
+        granules += before->granules;
+        dirty_remove(before);
+    }
+    if (behind < lm_arena_span(arena, arena->frontier) && behind->kind == LM_DIRTY) {
+        granules += behind->granules;
+        dirty_remove(behind);
+    }
+    dirty_insert(arena, first, granules);
+}
+
+/* Cuts [first, first + granules) out of an extent; what is left on either side stays dirty. */
+static struct lm_span *dirty_cut(struct lm_span *extent, uint32_t skip, uint32_t granules)
+{
+    struct lm_arena *arena = lm_arena_of(extent);
+    uint32_t first = lm_arena_granule(arena, extent), length = extent->granules;
+
+    dirty_remove(extent);
+    if (skip)
+        dirty_insert(arena, first, skip);
+    if (length - skip - granules)
+        dirty_insert(arena, first + skip + granules, length - skip - granules);
+    return extent + skip;
+}
+
+/* Granules to skip from the start of an extent to the alignment. */
+static uint32_t dirty_skip(const struct lm_span *extent, uint32_t align)
+{
+    uintptr_t at = (uintptr_t)lm_span_start(extent) / LM_GRANULE;
+
+    return (uint32_t)(-at & (align - 1));
+}
+
+/* The first extent in a bin that holds the request; a bin of one length needs one look. */
+static struct lm_span *dirty_search_bin(unsigned bin, uint32_t granules, uint32_t align)
+{
+    enum { LOOKS = 8 }; /* bounded work; a bin holds lengths within 12.5 % of each other */
+    lm_span_id id = dirty_bin[bin];
+
+    for (int i = 0; id && i < LOOKS; i++) {
+        struct lm_span *extent = lm_span_at(id);
+        uint32_t skip = dirty_skip(extent, align);
+
+        if (extent->granules >= granules + skip)
+            return dirty_cut(extent, skip, granules);
+        id = extent->dirty.bin_next;
+    }
+    return NULL;
+}
+
+struct lm_span *lm_dirty_take(uint32_t granules, uint32_t align_granules)
+{
+    unsigned word;
+    uint64_t bits;
+
+    if (lm_dirty_granules < granules)
+        return NULL;
+    word = dirty_bin_of(granules) / 64;
+    bits = dirty_bin_used[word] & (~(uint64_t)0 << dirty_bin_of(granules) % 64);
+    for (;;) {
+        while (bits) {
+            struct lm_span *span =
+                dirty_search_bin(word * 64 + lm_lowest_bit(bits), granules, align_granules);
+
+            if (span)
+                return span;
+            bits &= bits - 1;
+        }
+        if (++word == sizeof dirty_bin_used / sizeof dirty_bin_used[0])
+            return NULL;
+        bits = dirty_bin_used[word];
+    }
+}
+
+bool lm_dirty_claim(struct lm_arena *arena, uint32_t first, uint32_t granules)
+{
+    struct lm_span *extent = lm_arena_span(arena, first);
+
+    if (first >= arena->frontier || extent->kind != LM_DIRTY || extent->granules < granules)
+        return false;
+    dirty_cut(extent, 0, granules);
+    return true;
+}
+
+/* Returns one extent's memory to the OS. */
+static bool dirty_return(struct lm_span *extent)
+{
+    struct lm_arena *arena = lm_arena_of(extent);
+    uint32_t first = lm_arena_granule(arena, extent), granules = extent->granules;
+
+    dirty_remove(extent);
+    if (!lm_os_purge(arena->base + (size_t)first * LM_GRANULE, (size_t)granules * LM_GRANULE)) {
+        dirty_insert(arena, first, granules);
+        return false;
+    }
+    lm_buddy_free(&arena->buddy, first, granules);
+    return true;
+}
+
+size_t lm_dirty_purge(size_t keep)
+{
+    size_t before = lm_dirty_granules;
+
+    while (lm_dirty_granules > keep && dirty_oldest)
+        if (!dirty_return(lm_span_at(dirty_oldest)))
+            break;
+    return before - lm_dirty_granules;
+}
+
+/* The most that may stay dirty: the option, else a quarter of what is in use, and at least 16 MiB: so a
+ * heap that shrinks gives most of its peak back at once, while one that only churns makes no calls. A
+ * thirty-second of the memory limit bounds it in small containers. */
+static size_t dirty_cap(void)
+{
+    size_t cap = lm_config.dirty_bytes / LM_GRANULE;
+    size_t least = 256;
+
+    if (cap)
+        return cap;
+    if (lm_dirty_granules <= least / 4)
+        return least; /* do not ask for the limit while it cannot matter */
+    least = lm_min(least, lm_os_memory_limit() / LM_GRANULE / 32);
+    return lm_max(least, lm_used_granules / 4);
+}
+
+void lm_dirty_tick(void)
+{
+    uint64_t now;
+    size_t cap;
+
+    if (!dirty_oldest)
+        return;
+    now = lm_os_clock_ms();
+    cap = dirty_cap();
+    for (int i = 0; i < TICK_CALLS && dirty_oldest; i++) {
+        struct lm_span *extent = lm_span_at(dirty_oldest);
+
+        if (lm_dirty_granules <= cap && now - extent->dirty.freed_ms < lm_config.purge_ms)
+            return;
+        if (!dirty_return(extent))
+            return;
+    }
+}
+
+int lm_dirty_check(void)
+{
+    size_t sum = 0, aged = 0;
+
+    for (unsigned bin = 0; bin < BINS; bin++) {
+        bool any = dirty_bin[bin] != 0;
+
+        if (any != !!(dirty_bin_used[bin / 64] >> bin % 64 & 1))
+            return __LINE__;
+        for (lm_span_id id = dirty_bin[bin]; id; id = lm_span_at(id)->dirty.bin_next) {
+            const struct lm_span *extent = lm_span_at(id);
+            const struct lm_arena *arena = lm_arena_of(extent);
+
+            if (extent->kind != LM_DIRTY || dirty_bin_of(extent->granules) != bin)
+                return __LINE__;
+            if (extent->granules > 1 && extent[extent->granules - 1].granules != extent->granules)
+                return __LINE__;
+            if ((id & (LM_MAX_GRANULES - 1)) + extent->granules < arena->frontier &&
+                extent[extent->granules].kind == LM_DIRTY)
+                return __LINE__; /* should have merged */
+            sum += extent->granules;
+        }
+    }
+    for (lm_span_id id = dirty_oldest; id; id = lm_span_at(id)->dirty.age_next)
+        aged += lm_span_at(id)->granules;
+    return sum != lm_dirty_granules || aged != sum ? __LINE__ : 0;
+}

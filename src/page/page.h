@@ -1,0 +1,149 @@
+/* page: address space in granules of 64 KiB, each with a 64-byte descriptor found by arithmetic.
+ *
+ *   arena.c   the reserves: layout, growth of the writable frontier, further arenas
+ *   span.c    runs of granules: placing, freeing, growing and shrinking them
+ *   dirty.c   freed spans on their way back to the OS
+ *   buddy.c   places spans in clean memory
+ *   meta.c    memory for loam's own bookkeeping
+ *
+ * An arena is one reserve:
+ *
+ *   base                                                              base + granules * 64 KiB
+ *   | descriptors, 64 B a granule | buddy's metadata | granules for spans ...      | PROT_NONE |
+ *   |<------------- head granules (kind HEAD) ------>|                             ^ frontier
+ *
+ * so that the descriptor of address p is  base + ((p - base) >> 16) * 64 : one load, one shift, one add.
+ *
+ * Invariant (lm_page_check): every granule below the frontier belongs to exactly one of: the head, a live
+ * span, a dirty extent, the buddy. Only the first descriptor of a live span has an owner or a kind other than
+ * FREE (a slab's later granules are CONT); so a pointer to anywhere else is recognised by its descriptor alone.
+ *
+ * Locks: LM_RANK_PAGES guards arenas, buddy and dirty extents; a live span's descriptor belongs to whoever
+ * allocated it. Fork takes the lock; signals: not reentrant. */
+#ifndef LM_PAGE_H
+#define LM_PAGE_H
+
+#include "os/os.h"
+
+#define LM_GRANULE_SHIFT 16
+#define LM_GRANULE ((size_t)1 << LM_GRANULE_SHIFT)
+
+enum lm_kind {
+    LM_FREE,         /* no live block here; also all but the first granule of a large span */
+    LM_HEAD,         /* the arena's own descriptors and metadata */
+    LM_META,         /* loam's bookkeeping */
+    LM_DIRTY,        /* first granule of a dirty extent */
+    LM_DIRTY_TAIL,   /* last granule of a dirty extent of two or more */
+    LM_LARGE,        /* a block of its own */
+    LM_CONT,         /* a later granule of a slab; `granules` is the distance to the first */
+    LM_SLAB_CURRENT, /* the slab its owner allocates this class from */
+    LM_SLAB_PARTIAL, /* in its owner's partial list */
+    LM_SLAB_FULL,    /* in its owner's full list */
+};
+
+enum { LM_SPAN_WAS_BLOCK = 1 }; /* flag: a block started here and was freed; only for reports */
+
+typedef uint32_t lm_span_id; /* arena << 24 | granule; 0 is no span */
+
+/* The descriptor. A slab's fields are explained in slab/slab.h. */
+struct lm_span {
+    void *owner; /* atomic; NULL when not a slab */
+    union {
+        struct {
+            void *free;
+            uint64_t magic;
+            char *first;
+        };
+        struct {
+            lm_span_id bin_next, bin_prev;
+            lm_span_id age_next, age_prev;
+            uint64_t freed_ms;
+        } dirty;
+        struct {
+            size_t bytes; /* usable */
+        } large;
+    };
+    uint16_t countdown;
+    uint16_t capacity;
+    uint16_t carved;
+    uint8_t kind;
+    uint8_t size_class;
+    lm_span_id mail_next;
+    uint32_t granules : 24;
+    uint32_t flags : 8;
+    uintptr_t remote; /* atomic; written by other threads */
+    lm_span_id next, prev;
+};
+
+_Static_assert(sizeof(struct lm_span) == 64, "a descriptor is one cache line");
+
+#define LM_MAX_GRANULES ((uint32_t)1 << 24)
+#define LM_MAX_ARENAS 255
+
+/* The first arena, for the common path; granules is 0 until it is made, so that no pointer falls in it. */
+struct lm_first_arena {
+    char *base;
+    size_t granules;
+};
+extern struct lm_first_arena lm_first_arena LM_HIDDEN;
+
+/* Finds the descriptor of a pointer, which may be anything, into the first arena; false when it is not. */
+LM_INLINE bool lm_span_find_fast(const void *p, struct lm_span **out)
+{
+    size_t granule = (size_t)((uintptr_t)p - (uintptr_t)lm_first_arena.base) >> LM_GRANULE_SHIFT;
+
+    *out = (struct lm_span *)(void *)lm_first_arena.base + granule;
+    return granule < lm_first_arena.granules;
+}
+
+/* The descriptor of a pointer into any arena, or NULL. The pointer may be anything; a granule beyond the
+ * frontier gives NULL. */
+struct lm_span *lm_span_of(const void *p);
+
+/* Conversions. The span must be a descriptor, the id of one (not 0). */
+struct lm_span *lm_span_at(lm_span_id id);
+lm_span_id lm_span_id_of(const struct lm_span *span);
+void *lm_span_start(const struct lm_span *span);
+
+/* A run of granules, aligned to align_granules (a power of two), or NULL with ENOMEM. *zeroed tells whether
+ * its memory reads as zero. Its first descriptor is kind `kind`, owner NULL, all else zero; the others FREE. */
+struct lm_span *lm_span_alloc(
+    uint32_t granules, uint32_t align_granules, enum lm_kind kind, bool *zeroed);
+
+/* Gives a span back; its memory becomes dirty and is returned to the OS later. */
+void lm_span_free(struct lm_span *span);
+
+/* Takes the granules right behind a span when they are free: true when it now has `granules`. The new
+ * part's contents are unspecified. */
+bool lm_span_grow(struct lm_span *span, uint32_t granules);
+
+/* Gives back all but the first `granules` of a span. */
+void lm_span_shrink(struct lm_span *span, uint32_t granules);
+
+/* Returns dirty memory to the OS now, down to keep_bytes; the bytes returned. */
+size_t lm_page_purge(size_t keep_bytes);
+
+/* Zeroed memory for bookkeeping, aligned to a cache line, never freed; NULL when there is none. At most
+ * one granule at a time. */
+void *lm_meta_alloc(size_t bytes);
+
+struct lm_page_stats {
+    size_t reserved_bytes; /* address space of all arenas */
+    size_t writable_bytes; /* below the frontiers */
+    size_t used_bytes;     /* in live spans */
+    size_t dirty_bytes;    /* freed, not yet returned */
+    size_t meta_bytes;     /* bookkeeping spans and the heads of arenas in use */
+    size_t peak_bytes;     /* most of used + dirty so far */
+};
+void lm_page_stats(struct lm_page_stats *out);
+
+/* Calls visit on the first descriptor of every span that is live now, with the page lock held. */
+void lm_page_each(void (*visit)(struct lm_span *span, void *arg), void *arg);
+
+/* 0, or the number of the line whose invariant is broken. */
+int lm_page_check(void);
+
+/* Fork: see front/fork.c. */
+extern struct lm_lock lm_page_lock, lm_meta_lock;
+
+#endif

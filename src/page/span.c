@@ -1,0 +1,228 @@
+/* span.c: runs of granules: placing, freeing, growing and shrinking them.
+ *
+ * A request is met from dirty extents first (their pages are there already), then from the buddy (clean
+ * memory below the frontier), then by moving the frontier, then by returning dirty memory and asking again,
+ * and at last from a further arena. */
+#include "page/arena.h"
+
+#include <errno.h>
+
+size_t lm_used_granules;
+static size_t span_peak_granules;
+
+/* Makes the descriptor of a fresh span. */
+static struct lm_span *span_start(struct lm_span *span, uint32_t granules, enum lm_kind kind)
+{
+    *span = (struct lm_span){.kind = (uint8_t)kind, .granules = granules};
+    lm_used_granules += granules;
+    span_peak_granules = lm_max(span_peak_granules, lm_used_granules + lm_dirty_granules);
+    return span;
+}
+
+/* Clean granules below the frontier or beyond it, in one arena; 0 when there are none. */
+static uint32_t span_place(struct lm_arena *arena, uint32_t granules, uint32_t align)
+{
+    uint32_t first, slack = align - 1, skip;
+
+    if (align == 1) {
+        first = lm_buddy_alloc(&arena->buddy, granules);
+        return first != LM_BUDDY_NONE ? first : lm_arena_extend(arena, granules);
+    }
+    /* addresses are aligned, not granule numbers: the base is aligned to a granule only */
+    if (granules > arena->granules - slack)
+        return 0;
+    first = lm_buddy_alloc(&arena->buddy, granules + slack);
+    if (first == LM_BUDDY_NONE)
+        first = lm_arena_extend(arena, granules + slack);
+    if (first == 0)
+        return 0;
+    skip = (uint32_t)(-((uintptr_t)arena->base / LM_GRANULE + first) & slack);
+    if (skip)
+        lm_buddy_free(&arena->buddy, first, skip);
+    if (slack - skip)
+        lm_buddy_free(&arena->buddy, first + skip + granules, slack - skip);
+    return first + skip;
+}
+
+static struct lm_span *span_find(
+    uint32_t granules, uint32_t align, enum lm_kind kind, bool *zeroed)
+{
+    struct lm_span *span = lm_dirty_take(granules, align);
+
+    if (span) {
+        *zeroed = false;
+        return span_start(span, granules, kind);
+    }
+    for (uint32_t i = 0; i < lm_arena_count; i++) {
+        uint32_t first = span_place(&lm_arenas[i], granules, align);
+
+        if (first) {
+            *zeroed = true;
+            return span_start(lm_arena_span(&lm_arenas[i], first), granules, kind);
+        }
+    }
+    return NULL;
+}
+
+struct lm_span *lm_span_alloc(
+    uint32_t granules, uint32_t align_granules, enum lm_kind kind, bool *zeroed)
+{
+    struct lm_span *span = NULL;
+
+    lm_lock_take(&lm_page_lock);
+    lm_dirty_tick();
+    if (lm_arena_count)
+        span = span_find(granules, align_granules, kind, zeroed);
+    if (!span && lm_dirty_granules && lm_dirty_purge(0))
+        span = span_find(granules, align_granules, kind, zeroed);
+    if (!span && granules <= LM_MAX_GRANULES / 2 && lm_arena_create(granules + align_granules))
+        span = span_find(granules, align_granules, kind, zeroed);
+    lm_lock_release(&lm_page_lock);
+    if (!span)
+        errno = ENOMEM;
+    return span;
+}
+
+void lm_span_free(struct lm_span *span)
+{
+    struct lm_arena *arena = lm_arena_of(span);
+    uint32_t granules = span->granules;
+
+    lm_lock_take(&lm_page_lock);
+    if (span->kind >= LM_SLAB_CURRENT)
+        for (uint32_t i = 1; i < granules; i++)
+            span[i].kind = LM_FREE; /* were CONT */
+    *span = (struct lm_span){.flags = LM_SPAN_WAS_BLOCK};
+    lm_used_granules -= granules;
+    lm_dirty_add(arena, lm_arena_granule(arena, span), granules);
+    lm_dirty_tick();
+    lm_lock_release(&lm_page_lock);
+}
+
+bool lm_span_grow(struct lm_span *span, uint32_t granules)
+{
+    struct lm_arena *arena = lm_arena_of(span);
+    uint32_t end = lm_arena_granule(arena, span) + span->granules, more = granules - span->granules;
+    bool grown = false;
+
+    lm_lock_take(&lm_page_lock);
+    if (end + more <= arena->frontier)
+        grown = lm_dirty_claim(arena, end, more) || lm_buddy_claim(&arena->buddy, end, more);
+    if (grown) {
+        span->granules = granules;
+        lm_used_granules += more;
+        span_peak_granules = lm_max(span_peak_granules, lm_used_granules + lm_dirty_granules);
+    }
+    lm_lock_release(&lm_page_lock);
+    return grown;
+}
+
+void lm_span_shrink(struct lm_span *span, uint32_t granules)
+{
+    struct lm_arena *arena = lm_arena_of(span);
+    uint32_t first = lm_arena_granule(arena, span) + granules, less = span->granules - granules;
+
+    lm_lock_take(&lm_page_lock);
+    span->granules = granules;
+    lm_used_granules -= less;
+    lm_dirty_add(arena, first, less);
+    lm_dirty_tick();
+    lm_lock_release(&lm_page_lock);
+}
+
+size_t lm_page_purge(size_t keep_bytes)
+{
+    size_t returned;
+
+    lm_lock_take(&lm_page_lock);
+    returned = lm_dirty_purge(keep_bytes / LM_GRANULE);
+    lm_lock_release(&lm_page_lock);
+    return returned * LM_GRANULE;
+}
+
+void lm_page_stats(struct lm_page_stats *out)
+{
+    *out = (struct lm_page_stats){0};
+    lm_lock_take(&lm_page_lock);
+    for (uint32_t i = 0; i < lm_arena_count; i++) {
+        const struct lm_arena *arena = &lm_arenas[i];
+
+        out->reserved_bytes += (size_t)arena->granules * LM_GRANULE;
+        out->writable_bytes += (size_t)arena->frontier * LM_GRANULE;
+        out->meta_bytes += arena->described * sizeof(struct lm_span);
+    }
+    out->used_bytes = lm_used_granules * LM_GRANULE;
+    out->dirty_bytes = lm_dirty_granules * LM_GRANULE;
+    out->peak_bytes = span_peak_granules * LM_GRANULE;
+    lm_lock_release(&lm_page_lock);
+}
+
+void lm_page_each(void (*visit)(struct lm_span *span, void *arg), void *arg)
+{
+    lm_lock_take(&lm_page_lock);
+    for (uint32_t i = 0; i < lm_arena_count; i++) {
+        const struct lm_arena *arena = &lm_arenas[i];
+
+        for (uint32_t g = arena->head; g < arena->frontier;) {
+            struct lm_span *span = lm_arena_span(arena, g);
+            bool live = span->kind >= LM_LARGE || span->kind == LM_META;
+
+            if (live)
+                visit(span, arg);
+            g += live || span->kind == LM_DIRTY ? span->granules : 1;
+        }
+    }
+    lm_lock_release(&lm_page_lock);
+}
+
+/* Every granule below each frontier is accounted for exactly once. */
+static int span_check_arena(const struct lm_arena *arena, size_t *used)
+{
+    for (uint32_t g = arena->head; g < arena->frontier;) {
+        const struct lm_span *span = lm_arena_span(arena, g);
+        uint32_t length = 1;
+
+        switch (span->kind) {
+        case LM_FREE:
+            if (!lm_buddy_is_free(&arena->buddy, g))
+                return __LINE__;
+            break;
+        case LM_DIRTY:
+            length = span->granules;
+            break;
+        case LM_META:
+        case LM_LARGE:
+        case LM_SLAB_CURRENT:
+        case LM_SLAB_PARTIAL:
+        case LM_SLAB_FULL:
+            length = span->granules;
+            *used += length;
+            break;
+        default:
+            return __LINE__; /* a tail or continuation that no first granule explains */
+        }
+        if (length == 0 || length > arena->frontier - g)
+            return __LINE__;
+        g += length;
+    }
+    return 0;
+}
+
+int lm_page_check(void)
+{
+    size_t used = 0;
+    int fault = 0;
+
+    lm_lock_take(&lm_page_lock);
+    for (uint32_t i = 0; i < lm_arena_count && !fault; i++) {
+        fault = span_check_arena(&lm_arenas[i], &used);
+        if (!fault)
+            fault = lm_buddy_check(&lm_arenas[i].buddy);
+    }
+    if (!fault && used != lm_used_granules)
+        fault = __LINE__;
+    if (!fault)
+        fault = lm_dirty_check();
+    lm_lock_release(&lm_page_lock);
+    return fault;
+}
