@@ -110,6 +110,7 @@ LM_INLINE bool lm_heap_push(void *p)
 {
     struct lm_span *slab;
     struct lm_object *object = p;
+    uintptr_t key;
 
     if (LM_UNLIKELY(!lm_span_find_fast(p, &slab)))
         return false;
@@ -117,9 +118,10 @@ LM_INLINE bool lm_heap_push(void *p)
         return false;
     if (LOAM_HARDENING && LM_UNLIKELY(!lm_slab_on_boundary(slab, p)))
         return false;
-    if (LOAM_HARDENING && LM_UNLIKELY(lm_object_is_marked(object)))
-        return false;
-    lm_object_link(object, slab->free);
+    key = lm_object_key(object);
+    if (LOAM_HARDENING && LM_UNLIKELY(object->mark == ((uintptr_t)object->next ^ key)))
+        return false; /* suspected to be free already */
+    lm_object_link_keyed(object, slab->free, key);
     slab->free = object;
     if (LM_UNLIKELY(--slab->countdown == 0))
         lm_heap_push_zero(slab);

@@ -87,7 +87,7 @@ static bool arena_describe(struct lm_arena *arena, uint32_t upto)
         /* the common path believes only described granules, so that a wild pointer into the untouched
          * part of the reserve is refused like any other */
         lm_first_arena.base = arena->base;
-        __atomic_store_n(&lm_first_arena.granules, upto, __ATOMIC_RELEASE);
+        __atomic_store_n(&lm_first_arena.bytes, upto * LM_GRANULE, __ATOMIC_RELEASE);
     }
     return true;
 }

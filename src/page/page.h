@@ -80,20 +80,25 @@ _Static_assert(sizeof(struct lm_span) == 64, "a descriptor is one cache line");
 #define LM_MAX_GRANULES ((uint32_t)1 << 24)
 #define LM_MAX_ARENAS 255
 
-/* The first arena, for the common path; granules is 0 until it is made, so that no pointer falls in it. */
+/* The described part of the first arena, for the common path; empty until there is one, so that no pointer falls
+ * in it. */
 struct lm_first_arena {
     char *base;
-    size_t granules;
+    size_t bytes;
 };
 extern struct lm_first_arena lm_first_arena LM_HIDDEN;
 
 /* Finds the descriptor of a pointer, which may be anything, into the first arena; false when it is not. */
 LM_INLINE bool lm_span_find_fast(const void *p, struct lm_span **out)
 {
-    size_t granule = (size_t)((uintptr_t)p - (uintptr_t)lm_first_arena.base) >> LM_GRANULE_SHIFT;
+    enum { SHIFT = LM_GRANULE_SHIFT - 6 }; /* a descriptor of 2^6 bytes for 2^16 */
+    char *base = lm_first_arena.base;
+    size_t offset = (size_t)((uintptr_t)p - (uintptr_t)base);
 
-    *out = (struct lm_span *)(void *)lm_first_arena.base + granule;
-    return granule < lm_first_arena.granules;
+    if (LM_UNLIKELY(offset >= lm_first_arena.bytes))
+        return false;
+    *out = (struct lm_span *)(void *)(base + (offset >> SHIFT & ~(sizeof(struct lm_span) - 1)));
+    return true;
 }
 
 /* The descriptor of a pointer into any arena, or NULL. The pointer may be anything; a granule beyond the

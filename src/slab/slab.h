@@ -47,22 +47,28 @@ struct lm_object {
 
 extern uintptr_t lm_secret LM_HIDDEN; /* the process's own, chosen at start-up */
 
-LM_INLINE uintptr_t lm_object_mark(const struct lm_object *object, const struct lm_object *next)
+/* What distinguishes the object's marks from all others'. */
+LM_INLINE uintptr_t lm_object_key(const struct lm_object *object)
 {
-    return (uintptr_t)next ^ (uintptr_t)object ^ lm_secret;
+    return (uintptr_t)object ^ lm_secret;
 }
 
 /* True when the object looks free, with its link as loam wrote it. */
 LM_INLINE bool lm_object_is_marked(const struct lm_object *object)
 {
-    return object->mark == lm_object_mark(object, object->next);
+    return object->mark == ((uintptr_t)object->next ^ lm_object_key(object));
+}
+
+LM_INLINE void lm_object_link_keyed(struct lm_object *object, struct lm_object *next, uintptr_t key)
+{
+    object->next = next;
+    if (LOAM_HARDENING)
+        object->mark = (uintptr_t)next ^ key;
 }
 
 LM_INLINE void lm_object_link(struct lm_object *object, struct lm_object *next)
 {
-    object->next = next;
-    if (LOAM_HARDENING)
-        object->mark = lm_object_mark(object, next);
+    lm_object_link_keyed(object, next, lm_object_key(object));
 }
 
 /* True when the pointer, which lies in the slab's span, is the start of an object: an offset n is a multiple

@@ -1,0 +1,53 @@
+# A thin front: CMake does the work. `make help` lists what there is.
+BUILD ?= build
+PREFIX ?= /usr/local
+JOBS ?= $(shell nproc)
+CMAKE_FLAGS ?=
+
+.PHONY: all help demo check check-all bench tidy asan tsan cov install clean setup
+
+all: setup ## build the libraries and the command into build/
+	@cmake -S . -B $(BUILD) $(if $(shell command -v ninja),-G Ninja) $(CMAKE_FLAGS) >$(BUILD).log 2>&1 || { cat $(BUILD).log; rm -f $(BUILD).log; exit 1; }
+	@rm -f $(BUILD).log
+	@cmake --build $(BUILD) -j $(JOBS)
+
+setup:
+	@dev/setup build
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+demo: all ## run real programs on libc and on loam, compare, and print what it cost
+	@dev/setup demo
+	@LOAM_BUILD=$(BUILD) demo/run
+
+check: ## test
+	@dev/setup check
+	@dev/check
+
+check-all: ## test in full: long runs, every compiler, sanitizers, other processors
+	@dev/setup check all
+	@LOAM_CHECK_ALL=1 dev/check
+
+bench: all ## race loam against libc and the allocators installed
+	@dev/setup bench
+	@LOAM_BUILD=$(BUILD) bench/run
+
+tidy: all ## format and lint
+	@clang-format -i $$(git ls-files '*.c' '*.h' '*.cc')
+	@clang-tidy -quiet -p $(BUILD) $$(git ls-files 'src/*.c')
+
+asan: ## test the library under the address and undefined behaviour sanitizers
+	@dev/check sanitize address,undefined
+
+tsan: ## test the library under the thread sanitizer
+	@dev/check sanitize thread
+
+cov: ## coverage of the unit and model tests
+	@dev/check coverage
+
+install: all ## into PREFIX, below DESTDIR
+	@cmake --install $(BUILD) --prefix $(PREFIX)
+
+clean: ## remove what was built
+	@rm -rf $(BUILD) build-*
