@@ -1,9 +1,36 @@
-/* options.h: LOAM_CONF and the table of options. */
+/* options.h: one grammar for options everywhere: "key:value,key:value". */
 #ifndef LM_FRONT_OPTIONS_H
 #define LM_FRONT_OPTIONS_H
 
 #include "base/base.h"
 
+struct lm_option {
+    const char *name;
+    const char *type; /* "size", "ms", "count", "bool" */
+    const char *standard; /* the default, as text */
+    const char *help;
+    size_t least, most;
+    bool start_only;
+};
+
+/* Where an option's value came from. */
+enum lm_origin { LM_FROM_DEFAULT, LM_FROM_SYMBOL, LM_FROM_ENVIRONMENT, LM_FROM_CALL, LM_FROM_COMMAND };
+
+size_t lm_option_count(void);
+const struct lm_option *lm_option(size_t i);
+size_t lm_option_value(size_t i);
+enum lm_origin lm_option_origin(size_t i);
+const char *lm_origin_name(enum lm_origin origin);
+
+/* Shows a value as the option's type would be written, into at least 32 bytes. */
+void lm_option_show(const struct lm_option *option, size_t value, char out[32]);
+
+/* Honours a text of options; a fault (unknown key, bad value, start-only option when `running`) is reported on
+ * stderr in one line that names what would be right, and the rest is still honoured. Returns the faults. Does not
+ * allocate. */
+int lm_options_parse(const char *text, enum lm_origin origin, bool running);
+
+/* Start-up: the weak symbol loam_conf, then LOAM_CONF unless the process is set-user-ID. */
 void lm_options_start(void);
 
 #endif

@@ -153,6 +153,9 @@ size_t lm_heap_good_size(size_t size);
 /* Returns what is cached, by this thread and in common, to the OS; the bytes returned. */
 size_t lm_heap_trim(size_t keep_bytes);
 
+/* True once any thread has allocated: what only counts before must not change any more. */
+bool lm_heap_is_used(void);
+
 /* Frees travelling to other threads' slabs set out now. */
 void lm_heap_flush(void);
 
@@ -160,9 +163,6 @@ void lm_heap_flush(void);
 
 /* Once, before anything else: secret and key. The caller has read the options. */
 void lm_heap_start(void);
-
-/* After start, when the C library is up: lets thread exits be seen. */
-void lm_heap_start_threads(void);
 
 /* In the child after fork: the other threads' heaps are adopted. */
 void lm_heap_after_fork(void);

@@ -107,6 +107,11 @@ void lm_heap_start(void)
     thread_key_made = pthread_key_create(&thread_key, thread_ends) == 0;
 }
 
+bool lm_heap_is_used(void)
+{
+    return __atomic_load_n(&lm_heaps, __ATOMIC_RELAXED) != NULL;
+}
+
 void lm_heap_after_fork(void)
 {
     struct lm_heap *mine = lm_heap_mine();
