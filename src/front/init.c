@@ -7,6 +7,7 @@
  * releases them in reverse; the child resets them and makes the vanished threads' slabs orphans. */
 #include "front/front.h"
 #include "front/options.h"
+#include "front/report.h"
 
 #include <pthread.h>
 
@@ -18,6 +19,7 @@ void lm_start_slow(void)
     lm_lock_take(&init_lock);
     if (!lm_started) {
         lm_options_start();
+        lm_report_start();
         lm_heap_start();
         __atomic_store_n(&lm_started, true, __ATOMIC_RELEASE); /* pairs with lm_start */
     }
@@ -52,6 +54,7 @@ static void fork_child(void)
 {
     for (int i = FORK_LOCKS; i-- > 0;)
         lm_lock_reset(fork_locks[i]);
+    lm_report_detach();
     if (fork_took)
         lm_heap_after_fork();
 }

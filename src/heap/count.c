@@ -2,26 +2,31 @@
  * its figures, not for its time. And the statistics that need no counting, read from the descriptors. */
 #include "heap/room.h"
 
-static uint64_t count_allocations, count_frees, count_requested, count_rounded;
-static size_t count_live, count_peak;
+static struct lm_counts count_here;
+struct lm_counts *lm_counts = &count_here;
+
+static void count_add(uint64_t *counter, uint64_t n)
+{
+    __atomic_fetch_add(counter, n, __ATOMIC_RELAXED);
+}
 
 void lm_count_malloc(size_t requested, size_t given)
 {
-    size_t live = __atomic_add_fetch(&count_live, given, __ATOMIC_RELAXED);
-    size_t peak = __atomic_load_n(&count_peak, __ATOMIC_RELAXED);
+    uint64_t live = __atomic_add_fetch(&lm_counts->live_bytes, given, __ATOMIC_RELAXED);
+    uint64_t peak = __atomic_load_n(&lm_counts->peak_bytes, __ATOMIC_RELAXED);
 
-    while (live > peak && !__atomic_compare_exchange_n(
-                              &count_peak, &peak, live, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+    while (live > peak && !__atomic_compare_exchange_n(&lm_counts->peak_bytes, &peak, live, true,
+                              __ATOMIC_RELAXED, __ATOMIC_RELAXED))
         ;
-    __atomic_fetch_add(&count_allocations, 1, __ATOMIC_RELAXED);
-    __atomic_fetch_add(&count_requested, requested, __ATOMIC_RELAXED);
-    __atomic_fetch_add(&count_rounded, given, __ATOMIC_RELAXED);
+    count_add(&lm_counts->allocations, 1);
+    count_add(&lm_counts->requested_bytes, requested);
+    count_add(&lm_counts->rounded_bytes, given);
 }
 
 void lm_count_free(size_t given)
 {
-    __atomic_fetch_sub(&count_live, given, __ATOMIC_RELAXED);
-    __atomic_fetch_add(&count_frees, 1, __ATOMIC_RELAXED);
+    count_add(&lm_counts->live_bytes, 0 - (uint64_t)given);
+    count_add(&lm_counts->frees, 1);
 }
 
 static void count_span(struct lm_span *span, void *arg)
@@ -53,12 +58,6 @@ void lm_heap_stats(struct lm_heap_stats *out)
         out->heaps++;
         out->idle_heaps += heap->thread == 0;
     }
-    out->allocations = __atomic_load_n(&count_allocations, __ATOMIC_RELAXED);
-    out->frees = __atomic_load_n(&count_frees, __ATOMIC_RELAXED);
-    out->requested_bytes = __atomic_load_n(&count_requested, __ATOMIC_RELAXED);
-    out->rounded_bytes = __atomic_load_n(&count_rounded, __ATOMIC_RELAXED);
-    out->live_bytes = __atomic_load_n(&count_live, __ATOMIC_RELAXED);
-    out->peak_bytes = __atomic_load_n(&count_peak, __ATOMIC_RELAXED);
 }
 
 int lm_heap_check(void)

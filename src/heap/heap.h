@@ -176,11 +176,15 @@ struct lm_heap_stats {
     size_t large_bytes, huge_bytes;            /* live blocks */
     size_t slabs, large_blocks, huge_blocks, heaps, idle_heaps;
     size_t free_objects;
-    /* only when counting (config stats): */
-    uint64_t allocations, frees, requested_bytes, rounded_bytes;
-    size_t live_bytes, peak_bytes;
 };
 void lm_heap_stats(struct lm_heap_stats *out);
+
+/* What heaps count when config.stats is set; all atomic. */
+struct lm_counts {
+    uint64_t allocations, frees, requested_bytes, rounded_bytes;
+    uint64_t live_bytes, peak_bytes;
+};
+extern struct lm_counts *lm_counts; /* may be pointed elsewhere before the first allocation and in a fork's child */
 
 /* Called, when not NULL, with the text of a misuse report before the process aborts. */
 extern void (*lm_misuse_hook)(const char *text);
