@@ -1,0 +1,170 @@
+/* fake.c: see fake.h. */
+#include "os/fake.h"
+
+#include <errno.h>
+
+static struct {
+    uint64_t calls, fail_nth, fail_from, fail_every;
+} fake_kind[LM_OS_CALLS];
+
+static size_t fake_limit = SIZE_MAX, fake_mapped, fake_page, fake_memory, fake_address;
+static uint64_t fake_ms;
+
+void *__real_lm_os_reserve(size_t bytes, size_t align);
+bool __real_lm_os_commit(void *p, size_t bytes);
+void *__real_lm_os_map(size_t bytes, size_t align);
+bool __real_lm_os_unmap(void *p, size_t bytes);
+void *__real_lm_os_remap(void *p, size_t old_bytes, size_t new_bytes, bool may_move);
+bool __real_lm_os_purge(void *p, size_t bytes);
+size_t __real_lm_os_page_size(void);
+uint64_t __real_lm_os_clock_ms(void);
+size_t __real_lm_os_memory_limit(void);
+size_t __real_lm_os_address_limit(void);
+
+void *__wrap_lm_os_reserve(size_t bytes, size_t align);
+bool __wrap_lm_os_commit(void *p, size_t bytes);
+void *__wrap_lm_os_map(size_t bytes, size_t align);
+bool __wrap_lm_os_unmap(void *p, size_t bytes);
+void *__wrap_lm_os_remap(void *p, size_t old_bytes, size_t new_bytes, bool may_move);
+bool __wrap_lm_os_purge(void *p, size_t bytes);
+size_t __wrap_lm_os_page_size(void);
+uint64_t __wrap_lm_os_clock_ms(void);
+size_t __wrap_lm_os_memory_limit(void);
+size_t __wrap_lm_os_address_limit(void);
+
+void lm_fake_reset(void)
+{
+    for (int i = 0; i < LM_OS_CALLS; i++)
+        fake_kind[i].calls = fake_kind[i].fail_nth = fake_kind[i].fail_from = fake_kind[i].fail_every = 0;
+    fake_limit = SIZE_MAX;
+    fake_page = fake_memory = fake_address = 0;
+    fake_ms = 0;
+}
+
+void lm_fake_fail_nth(enum lm_os_call kind, uint64_t n)
+{
+    fake_kind[kind].fail_nth = n ? fake_kind[kind].calls + n : 0;
+}
+
+void lm_fake_fail_from(enum lm_os_call kind, uint64_t n)
+{
+    fake_kind[kind].fail_from = n ? fake_kind[kind].calls + n : 0;
+}
+
+void lm_fake_fail_every(enum lm_os_call kind, uint64_t n)
+{
+    fake_kind[kind].fail_every = n;
+}
+
+void lm_fake_limit_bytes(size_t bytes)
+{
+    fake_limit = bytes;
+}
+
+void lm_fake_page_size(size_t bytes)
+{
+    fake_page = bytes;
+}
+
+void lm_fake_clock(uint64_t ms)
+{
+    fake_ms = ms;
+}
+
+void lm_fake_memory_limit(size_t bytes)
+{
+    fake_memory = bytes;
+}
+
+void lm_fake_address_limit(size_t bytes)
+{
+    fake_address = bytes;
+}
+
+uint64_t lm_fake_calls(enum lm_os_call kind)
+{
+    return fake_kind[kind].calls;
+}
+
+size_t lm_fake_mapped_bytes(void)
+{
+    return fake_mapped;
+}
+
+/* True when this call is to fail; `more` is what it would map. */
+static bool fake_fails(enum lm_os_call kind, size_t more)
+{
+    uint64_t n = ++fake_kind[kind].calls;
+    bool fails = n == fake_kind[kind].fail_nth || (fake_kind[kind].fail_from && n >= fake_kind[kind].fail_from) ||
+                 (fake_kind[kind].fail_every && n % fake_kind[kind].fail_every == 0) ||
+                 (more && (more > fake_limit || fake_mapped > fake_limit - more));
+
+    if (fails)
+        errno = ENOMEM;
+    return fails;
+}
+
+void *__wrap_lm_os_reserve(size_t bytes, size_t align)
+{
+    void *p = fake_fails(LM_OS_RESERVE, bytes) ? NULL : __real_lm_os_reserve(bytes, align);
+
+    fake_mapped += p ? bytes : 0;
+    return p;
+}
+
+bool __wrap_lm_os_commit(void *p, size_t bytes)
+{
+    return !fake_fails(LM_OS_COMMIT, 0) && __real_lm_os_commit(p, bytes);
+}
+
+void *__wrap_lm_os_map(size_t bytes, size_t align)
+{
+    void *p = fake_fails(LM_OS_MAP, bytes) ? NULL : __real_lm_os_map(bytes, align);
+
+    fake_mapped += p ? bytes : 0;
+    return p;
+}
+
+bool __wrap_lm_os_unmap(void *p, size_t bytes)
+{
+    bool done = !fake_fails(LM_OS_UNMAP, 0) && __real_lm_os_unmap(p, bytes);
+
+    fake_mapped -= done ? bytes : 0;
+    return done;
+}
+
+void *__wrap_lm_os_remap(void *p, size_t old_bytes, size_t new_bytes, bool may_move)
+{
+    void *q = NULL;
+
+    if (!fake_fails(LM_OS_REMAP, new_bytes > old_bytes ? new_bytes - old_bytes : 0))
+        q = __real_lm_os_remap(p, old_bytes, new_bytes, may_move);
+    if (q)
+        fake_mapped += new_bytes - old_bytes;
+    return q;
+}
+
+bool __wrap_lm_os_purge(void *p, size_t bytes)
+{
+    return !fake_fails(LM_OS_PURGE, 0) && __real_lm_os_purge(p, bytes);
+}
+
+size_t __wrap_lm_os_page_size(void)
+{
+    return fake_page ? fake_page : __real_lm_os_page_size();
+}
+
+uint64_t __wrap_lm_os_clock_ms(void)
+{
+    return fake_ms ? fake_ms : __real_lm_os_clock_ms();
+}
+
+size_t __wrap_lm_os_memory_limit(void)
+{
+    return fake_memory ? fake_memory : __real_lm_os_memory_limit();
+}
+
+size_t __wrap_lm_os_address_limit(void)
+{
+    return fake_address ? fake_address : __real_lm_os_address_limit();
+}

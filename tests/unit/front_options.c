@@ -1,0 +1,95 @@
+#include "front/options.h"
+#include "unit.h"
+
+#include <string.h>
+#include <unistd.h>
+
+static char said[1024];
+
+/* Parses with stderr caught in `said`. */
+static int parse(const char *text, bool running)
+{
+    int ends[2], kept = dup(STDERR_FILENO), faults;
+    ssize_t n;
+
+    assert_int_equal(pipe(ends), 0);
+    dup2(ends[1], STDERR_FILENO);
+    faults = lm_options_parse(text, LM_FROM_COMMAND, running);
+    dup2(kept, STDERR_FILENO);
+    close(kept);
+    close(ends[1]);
+    n = read(ends[0], said, sizeof said - 1);
+    said[n > 0 ? n : 0] = '\0';
+    close(ends[0]);
+    return faults;
+}
+
+static void sets_values(void **state)
+{
+    (void)state;
+    assert_int_equal(parse("purge_ms:7,large:2M,arena:3G,dirty:512k,stats:0", false), 0);
+    assert_string_equal(said, "");
+    assert_int_equal(lm_config.purge_ms, 7);
+    assert_int_equal(lm_config.large_bytes, 2 << 20);
+    assert_int_equal(lm_config.arena_bytes, (size_t)3 << 30);
+    assert_int_equal(lm_config.dirty_bytes, 512 << 10);
+    assert_int_equal(parse("", false), 0);
+    assert_int_equal(parse(",,", false), 0);
+}
+
+static void names_the_nearest(void **state)
+{
+    (void)state;
+    assert_int_equal(parse("purge_sm:3,purge_ms:9", false), 1);
+    assert_non_null(strstr(said, "unknown option \"purge_sm\""));
+    assert_non_null(strstr(said, "did you mean \"purge_ms\"?"));
+    assert_int_equal(lm_config.purge_ms, 9); /* the rest is honoured */
+    assert_int_equal(parse("qqqqqq:1", false), 1);
+    assert_non_null(strstr(said, "loam config"));
+}
+
+static void refuses_bad_values(void **state)
+{
+    static const char *const bad[] = {"large:1", "large:", "large", "large:9X", "large:1MM", "large:-1",
+        "large:99999999999999999999999", "stats:2", "purge_ms:1k"};
+
+    (void)state;
+    lm_config.large_bytes = 1 << 20;
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        assert_int_equal(parse(bad[i], false), 1);
+        assert_non_null(strstr(said, "bad value"));
+        assert_non_null(strstr(said, "such as"));
+    }
+    assert_int_equal(lm_config.large_bytes, 1 << 20);
+}
+
+static void some_are_too_late(void **state)
+{
+    (void)state;
+    assert_int_equal(parse("arena:1G,purge_ms:5", true), 1);
+    assert_non_null(strstr(said, "too late"));
+    assert_int_equal(lm_config.purge_ms, 5);
+}
+
+/* The table's own texts are right: each default is accepted and shown as it is written. */
+static void defaults_hold(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < lm_option_count(); i++) {
+        char text[128], shown[32];
+
+        snprintf(text, sizeof text, "%s:%s", lm_option(i)->name, lm_option(i)->standard);
+        assert_int_equal(parse(text, false), 0);
+        lm_option_show(lm_option(i), lm_option_value(i), shown);
+        assert_string_equal(shown, lm_option(i)->standard);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(sets_values), cmocka_unit_test(names_the_nearest),
+        cmocka_unit_test(refuses_bad_values), cmocka_unit_test(some_are_too_late),
+        cmocka_unit_test(defaults_hold)};
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

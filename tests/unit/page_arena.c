@@ -1,0 +1,122 @@
+/* Arenas: a small one under limits, further ones when one is full, other page sizes. One program a case, because a
+ * process keeps its arenas: each case runs in a child. */
+#include "os/fake.h"
+#include "page/page.h"
+#include "unit.h"
+
+#include <errno.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static void in_child(void (*body)(void))
+{
+    int status;
+    pid_t child = fork();
+
+    if (child == 0) {
+        body();
+        _exit(0);
+    }
+    waitpid(child, &status, 0);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+#define NEED(x) \
+    do { \
+        if (!(x)) { \
+            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x); \
+            _exit(1); \
+        } \
+    } while (0)
+
+static void small_under_an_address_limit(void)
+{
+    struct lm_page_stats stats;
+    bool zeroed;
+
+    lm_fake_address_limit((size_t)64 << 20);
+    NEED(lm_span_alloc(1, 1, LM_LARGE, &zeroed));
+    lm_page_stats(&stats);
+    NEED(stats.reserved_bytes <= (size_t)16 << 20);
+}
+
+static void smaller_when_refused(void)
+{
+    bool zeroed;
+
+    lm_fake_limit_bytes((size_t)40 << 20); /* 64 GiB, 32 GiB, ... are refused */
+    NEED(lm_span_alloc(1, 1, LM_LARGE, &zeroed));
+    NEED(lm_fake_calls(LM_OS_RESERVE) > 3);
+    NEED(lm_page_check() == 0);
+}
+
+static void further_arenas(void)
+{
+    struct lm_span *held[100];
+    struct lm_page_stats stats;
+    bool zeroed;
+
+    lm_config.arena_bytes = (size_t)2 << 20;
+    for (int i = 0; i < 100; i++) {
+        held[i] = lm_span_alloc(10, 1, LM_LARGE, &zeroed);
+        NEED(held[i] && zeroed);
+        NEED(lm_span_of((char *)lm_span_start(held[i]) + 9 * LM_GRANULE) == held[i] + 9);
+        NEED(lm_span_at(lm_span_id_of(held[i])) == held[i]);
+        NEED(lm_page_check() == 0);
+    }
+    lm_page_stats(&stats);
+    NEED(stats.used_bytes == 1000 * LM_GRANULE);
+    for (int i = 0; i < 100; i++)
+        lm_span_free(held[i]);
+    NEED(lm_page_check() == 0);
+    NEED(lm_span_alloc(5000, 1, LM_LARGE, &zeroed)); /* larger than an arena is wanted */
+    NEED(lm_page_check() == 0);
+}
+
+static void out_of_memory_is_enomem(void)
+{
+    bool zeroed;
+
+    lm_fake_fail_from(LM_OS_RESERVE, 1);
+    errno = 0;
+    NEED(!lm_span_alloc(1, 1, LM_LARGE, &zeroed) && errno == ENOMEM);
+    lm_fake_reset();
+    lm_fake_fail_from(LM_OS_COMMIT, 1);
+    errno = 0;
+    NEED(!lm_span_alloc(1, 1, LM_LARGE, &zeroed) && errno == ENOMEM);
+    NEED(lm_fake_mapped_bytes() == 0); /* what was reserved in vain has been given back */
+    lm_fake_reset();
+    NEED(lm_span_alloc(1, 1, LM_LARGE, &zeroed));
+}
+
+static void pages_of_64_kib(void)
+{
+    struct lm_span *span;
+    bool zeroed;
+
+    lm_fake_page_size(64 << 10);
+    span = lm_span_alloc(3, 4, LM_LARGE, &zeroed);
+    NEED(span && lm_page_check() == 0);
+    lm_span_free(span);
+    lm_page_purge(0);
+    NEED(lm_page_check() == 0);
+}
+
+static void all(void **state)
+{
+    (void)state;
+    lm_fake_reset();
+    in_child(small_under_an_address_limit);
+    in_child(smaller_when_refused);
+    in_child(further_arenas);
+    in_child(out_of_memory_is_enomem);
+    in_child(pages_of_64_kib);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(all)};
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

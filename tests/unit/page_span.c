@@ -1,0 +1,221 @@
+/* Spans: random traffic with every invariant walked, the truth of `zeroed`, alignment, growth, return to the OS,
+ * and failures of the operating system. */
+#include "os/fake.h"
+#include "page/page.h"
+#include "unit.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum { HELD = 200, STEPS = 6000 };
+
+static unsigned char *start_of(struct lm_span *span)
+{
+    return lm_span_start(span);
+}
+
+/* Every page of the span, so that a lie about zeroes shows. */
+static void paint(struct lm_span *span, bool zeroed)
+{
+    for (size_t i = 0; i < span->granules * LM_GRANULE; i += 4096) {
+        if (zeroed)
+            assert_int_equal(start_of(span)[i], 0);
+        start_of(span)[i] = 0xaa;
+    }
+}
+
+static void random_traffic(void **state)
+{
+    uint64_t seed = unit_seed();
+    struct lm_span *held[HELD] = {NULL};
+    size_t granules = 0;
+    struct lm_page_stats stats;
+
+    (void)state;
+    lm_fake_reset();
+    for (int step = 0; step < STEPS; step++) {
+        unsigned i = (unsigned)unit_below(&seed, HELD);
+        uint32_t want = 1 + (uint32_t)unit_below(&seed, unit_below(&seed, 8) ? 6 : 300);
+        bool zeroed;
+
+        lm_fake_clock(1000 + (uint64_t)step); /* a millisecond a step: returns happen */
+        if (!held[i]) {
+            uint32_t align = 1u << unit_below(&seed, 6);
+
+            held[i] = lm_span_alloc(want, align, LM_LARGE, &zeroed);
+            assert_non_null(held[i]);
+            assert_int_equal((uintptr_t)start_of(held[i]) % (align * LM_GRANULE), 0);
+            assert_ptr_equal(lm_span_of(start_of(held[i]) + 5), held[i]);
+            assert_ptr_equal(lm_span_at(lm_span_id_of(held[i])), held[i]);
+            paint(held[i], zeroed);
+            granules += want;
+        } else if (unit_below(&seed, 3) == 0 && want < held[i]->granules) {
+            granules -= held[i]->granules - want;
+            lm_span_shrink(held[i], want);
+        } else if (unit_below(&seed, 3) == 0 && want > held[i]->granules) {
+            uint32_t before = held[i]->granules;
+
+            if (lm_span_grow(held[i], want)) {
+                granules += want - before;
+                paint(held[i], false);
+            }
+        } else {
+            granules -= held[i]->granules;
+            lm_span_free(held[i]);
+            held[i] = NULL;
+        }
+        if (step % 16 == 0)
+            assert_int_equal(lm_page_check(), 0);
+    }
+    lm_page_stats(&stats);
+    assert_int_equal(stats.used_bytes, granules * LM_GRANULE);
+    for (int i = 0; i < HELD; i++)
+        if (held[i])
+            lm_span_free(held[i]);
+    lm_page_purge(0);
+    lm_page_stats(&stats);
+    assert_int_equal(stats.used_bytes, 0);
+    assert_int_equal(stats.dirty_bytes, 0);
+    assert_int_equal(lm_page_check(), 0);
+    lm_fake_reset();
+}
+
+static void returns_after_the_delay(void **state)
+{
+    bool zeroed;
+    struct lm_page_stats stats;
+    struct lm_span *big, *small;
+
+    (void)state;
+    lm_fake_reset();
+    lm_fake_clock(100000);
+    big = lm_span_alloc(64, 1, LM_LARGE, &zeroed);
+    small = lm_span_alloc(1, 1, LM_LARGE, &zeroed);
+    lm_span_free(big);
+    lm_page_stats(&stats);
+    assert_int_equal(stats.dirty_bytes, 64 * LM_GRANULE); /* kept for a while */
+    lm_fake_clock(100000 + lm_config.purge_ms + 1);
+    lm_span_free(small);
+    lm_page_stats(&stats);
+    assert_true(stats.dirty_bytes < 64 * LM_GRANULE);
+    assert_int_equal(lm_page_check(), 0);
+    lm_page_purge(0);
+    lm_fake_reset();
+}
+
+static void keeps_below_the_cap(void **state)
+{
+    bool zeroed;
+    struct lm_page_stats stats;
+    struct lm_span *big;
+
+    (void)state;
+    lm_fake_reset();
+    lm_fake_clock(200000);
+    lm_config.dirty_bytes = 4 * LM_GRANULE;
+    big = lm_span_alloc(100, 1, LM_LARGE, &zeroed);
+    lm_span_free(big);
+    lm_page_stats(&stats);
+    assert_true(stats.dirty_bytes <= 4 * LM_GRANULE);
+    lm_config.dirty_bytes = 0;
+    lm_fake_reset();
+}
+
+static void a_refused_purge_stays_dirty(void **state)
+{
+    bool zeroed;
+    struct lm_span *span;
+    struct lm_page_stats stats;
+
+    (void)state;
+    lm_fake_reset();
+    span = lm_span_alloc(3, 1, LM_LARGE, &zeroed);
+    paint(span, zeroed);
+    lm_fake_fail_from(LM_OS_PURGE, 1);
+    lm_span_free(span);
+    assert_int_equal(lm_page_purge(0), 0);
+    lm_page_stats(&stats);
+    assert_int_equal(stats.dirty_bytes, 3 * LM_GRANULE);
+    span = lm_span_alloc(3, 1, LM_LARGE, &zeroed);
+    assert_non_null(span);
+    paint(span, zeroed); /* fails if it claims to be zero */
+    lm_fake_reset();
+    lm_span_free(span);
+    assert_int_equal(lm_page_purge(0), 3 * LM_GRANULE);
+}
+
+static void failures_leave_all_whole(void **state)
+{
+    bool zeroed;
+    struct lm_span *held[64];
+
+    (void)state;
+    for (uint64_t nth = 1; nth < 6; nth++) {
+        int got = 0;
+        size_t mapped = lm_fake_mapped_bytes();
+
+        lm_fake_reset();
+        lm_fake_fail_from(LM_OS_COMMIT, nth);
+        lm_fake_fail_from(LM_OS_RESERVE, 1);
+        for (int i = 0; i < 64; i++) {
+            errno = 0;
+            held[got] = lm_span_alloc(700, 1, LM_LARGE, &zeroed);
+            if (held[got])
+                got++;
+            else
+                assert_int_equal(errno, ENOMEM);
+            assert_int_equal(lm_page_check(), 0);
+        }
+        assert_true(got < 64);
+        assert_int_equal(lm_fake_mapped_bytes(), mapped);
+        lm_fake_reset();
+        while (got--)
+            lm_span_free(held[got]);
+        assert_int_equal(lm_page_check(), 0);
+    }
+}
+
+static void foreign_pointers_have_no_span(void **state)
+{
+    int local;
+    bool zeroed;
+    struct lm_span *span = lm_span_alloc(1, 1, LM_LARGE, &zeroed), *found;
+    uintptr_t far = (uintptr_t)lm_span_start(span) + ((size_t)8 << 30);
+
+    (void)state;
+    assert_null(lm_span_of(&local));
+    assert_null(lm_span_of(NULL));
+    assert_null(lm_span_of((void *)UINTPTR_MAX));
+    assert_null(lm_span_of((void *)far)); /* in the reserve, not described */
+    assert_false(lm_span_find_fast((void *)far, &found));
+    assert_false(lm_span_find_fast(NULL, &found));
+    assert_true(lm_span_find_fast(lm_span_start(span), &found));
+    assert_ptr_equal(found, span);
+    lm_span_free(span);
+}
+
+static void meta_is_zeroed_and_aligned(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 300; i++) {
+        unsigned char *p = lm_meta_alloc(1000);
+
+        assert_non_null(p);
+        assert_int_equal((uintptr_t)p % LM_CACHE_LINE, 0);
+        for (int b = 0; b < 1000; b++)
+            assert_int_equal(p[b], 0);
+        memset(p, 0xee, 1000);
+    }
+    assert_null(lm_meta_alloc(LM_GRANULE + 1));
+    assert_int_equal(lm_page_check(), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(random_traffic),
+        cmocka_unit_test(returns_after_the_delay), cmocka_unit_test(keeps_below_the_cap),
+        cmocka_unit_test(a_refused_purge_stays_dirty), cmocka_unit_test(failures_leave_all_whole),
+        cmocka_unit_test(foreign_pointers_have_no_span), cmocka_unit_test(meta_is_zeroed_and_aligned)};
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

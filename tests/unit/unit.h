@@ -1,0 +1,39 @@
+/* unit.h: what unit tests share: cmocka, and a random sequence whose seed is printed and can be given again. */
+#ifndef LOAM_TEST_UNIT_H
+#define LOAM_TEST_UNIT_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+/* Starts a sequence from LOAM_SEED or the clock, and prints how to get it again. */
+static inline uint64_t unit_seed(void)
+{
+    const char *given = getenv("LOAM_SEED");
+    uint64_t seed = given ? strtoull(given, NULL, 0) : (uint64_t)time(NULL);
+
+    printf("seed: LOAM_SEED=%llu\n", (unsigned long long)seed);
+    return seed * 2 + 1;
+}
+
+/* xorshift64* (Vigna 2016) */
+static inline uint64_t unit_random(uint64_t *state)
+{
+    *state ^= *state >> 12;
+    *state ^= *state << 25;
+    *state ^= *state >> 27;
+    return *state * 2685821657736338717u >> 16;
+}
+
+static inline uint64_t unit_below(uint64_t *state, uint64_t n)
+{
+    return unit_random(state) % n;
+}
+
+#endif
