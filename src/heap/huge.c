@@ -4,6 +4,9 @@
  * only by its exact start. A block that was grown by realloc has address space to spare (mapped > bytes), so
  * that a block growing by small steps costs few calls; the spare is not touched and costs no memory.
  *
+ * A kernel that is out of mappings (vm.max_map_count) refuses to unmap what would split one. The block then stays
+ * in the table as a dead one, its memory returned, and is tried again whenever another block goes.
+ *
  * Invariant: every entry is a live mapping of `mapped` bytes, all of them loam's; between an entry's home slot
  * and its place no slot is empty. Lock: LM_RANK_HUGE guards the table; the mapping itself belongs to the block's
  * owner. A block leaves the table before it is unmapped, so that a second free finds nothing. */
@@ -13,7 +16,7 @@
 
 struct huge_block {
     uintptr_t start; /* 0: empty */
-    size_t bytes;    /* usable */
+    size_t bytes;    /* usable; 0: freed, but the kernel would not unmap it yet */
     size_t mapped;
 };
 
@@ -22,7 +25,7 @@ enum { HUGE_FIRST_SLOTS = 128, HUGE_LATELY = 16 };
 struct lm_lock lm_huge_lock = LM_LOCK_INIT(LM_RANK_HUGE);
 
 static struct huge_block *huge_table;
-static size_t huge_slots, huge_count, huge_bytes;
+static size_t huge_slots, huge_count, huge_bytes, huge_dead;
 static uintptr_t huge_lately[HUGE_LATELY]; /* freed starts, only for reports */
 static unsigned huge_lately_next;
 
@@ -55,7 +58,7 @@ static bool huge_reserve(void)
     if (!huge_table) {
         huge_table = old;
         huge_slots = old_slots;
-        return false;
+        return old && huge_count + 1 < huge_slots; /* fuller than it should be, but it finds its entries */
     }
     for (size_t i = 0; i < old_slots; i++)
         if (old[i].start)
@@ -80,36 +83,58 @@ static bool huge_insert(struct huge_block block)
     return done;
 }
 
-/* Looks a start up; takes it out of the table as well when `take`. */
+/* Empties a slot and closes the gap: entries behind it that it may not cut off from their home move up. */
+static void huge_vacate(struct huge_block *slot)
+{
+    size_t hole = (size_t)(slot - huge_table);
+
+    for (size_t i = (hole + 1) & (huge_slots - 1); huge_table[i].start; i = (i + 1) & (huge_slots - 1)) {
+        size_t home = huge_home(huge_table[i].start);
+
+        if (((i - home) & (huge_slots - 1)) >= ((i - hole) & (huge_slots - 1))) {
+            huge_table[hole] = huge_table[i];
+            hole = i;
+        }
+    }
+    huge_table[hole].start = 0;
+    huge_count--;
+}
+
+/* Looks a live block up; takes it out of the table as well when `take`. */
 static bool huge_find(uintptr_t start, struct huge_block *out, bool take)
 {
     struct huge_block *slot;
     bool found = false;
 
     lm_lock_take(&lm_huge_lock);
-    if (huge_count && (slot = huge_slot(start))->start == start) {
+    if (huge_count && (slot = huge_slot(start))->start == start && slot->bytes) {
         found = true;
         *out = *slot;
         if (take) {
-            size_t hole = (size_t)(slot - huge_table);
-
-            huge_count--;
             huge_bytes -= slot->bytes;
-            /* close the gap: entries behind it that may not be cut off from their home move up */
-            for (size_t i = (hole + 1) & (huge_slots - 1); huge_table[i].start;
-                 i = (i + 1) & (huge_slots - 1)) {
-                size_t home = huge_home(huge_table[i].start);
-
-                if (((i - home) & (huge_slots - 1)) >= ((i - hole) & (huge_slots - 1))) {
-                    huge_table[hole] = huge_table[i];
-                    hole = i;
-                }
-            }
-            huge_table[hole].start = 0;
+            huge_vacate(slot);
         }
     }
     lm_lock_release(&lm_huge_lock);
     return found;
+}
+
+/* Tries again to unmap dead blocks. */
+static void huge_bury(void)
+{
+    lm_lock_take(&lm_huge_lock);
+    for (size_t i = 0; i < huge_slots && huge_dead; i++) {
+        struct huge_block *slot = &huge_table[i];
+
+        if (!slot->start || slot->bytes)
+            continue;
+        if (!lm_os_unmap((void *)slot->start, slot->mapped))
+            break;
+        huge_vacate(slot);
+        huge_dead--;
+        i--; /* another entry may have moved here */
+    }
+    lm_lock_release(&lm_huge_lock);
 }
 
 void *lm_huge_malloc(size_t bytes, size_t align)
@@ -138,9 +163,15 @@ bool lm_huge_free(void *p)
     lm_lock_take(&lm_huge_lock);
     huge_lately[huge_lately_next++ % HUGE_LATELY] = block.start;
     lm_lock_release(&lm_huge_lock);
-    /* a kernel that cannot split its mappings any more keeps the range; its memory at least goes back */
-    if (!lm_os_unmap(p, block.mapped) && !lm_os_purge(p, block.mapped))
-        huge_insert(block); /* locked as well: better a leak that is known */
+    if (lm_os_unmap(p, block.mapped)) {
+        if (__atomic_load_n(&huge_dead, __ATOMIC_RELAXED))
+            huge_bury();
+        return true;
+    }
+    lm_os_purge(p, block.mapped);
+    block.bytes = 0;
+    huge_insert(block); /* cannot fail: the slot it left is still there */
+    __atomic_fetch_add(&huge_dead, 1, __ATOMIC_RELAXED);
     return true;
 }
 
@@ -202,7 +233,7 @@ enum lm_huge_place lm_huge_place(const void *p)
 void lm_huge_stats(struct lm_heap_stats *out)
 {
     lm_lock_take(&lm_huge_lock);
-    out->huge_blocks = huge_count;
+    out->huge_blocks = huge_count - huge_dead;
     out->huge_bytes = huge_bytes;
     lm_lock_release(&lm_huge_lock);
 }

@@ -173,7 +173,7 @@ struct lm_arena *lm_arena_create(uint32_t granules)
 
     if (number == LM_MAX_ARENAS)
         return NULL;
-    need = granules + arena_head(2 * granules + SMALLEST);
+    need = granules + FIRST_STEP + arena_head(2 * granules + SMALLEST);
     for (want = (uint32_t)lm_max(lm_max(want, SMALLEST), need);; want = (uint32_t)lm_max(want / 2, need)) {
         char *base = lm_os_reserve((size_t)want * LM_GRANULE, LM_GRANULE);
 

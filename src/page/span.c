@@ -64,6 +64,15 @@ static struct lm_span *span_find(
     return NULL;
 }
 
+/* True when an arena has the address space, so that it was the kernel who refused: a further arena would not help. */
+static bool span_has_room(uint32_t granules)
+{
+    for (uint32_t i = 0; i < lm_arena_count; i++)
+        if (lm_arenas[i].granules - lm_arenas[i].frontier >= granules)
+            return true;
+    return false;
+}
+
 struct lm_span *lm_span_alloc(
     uint32_t granules, uint32_t align_granules, enum lm_kind kind, bool *zeroed)
 {
@@ -75,7 +84,8 @@ struct lm_span *lm_span_alloc(
         span = span_find(granules, align_granules, kind, zeroed);
     if (!span && lm_dirty_granules && lm_dirty_purge(0))
         span = span_find(granules, align_granules, kind, zeroed);
-    if (!span && granules <= LM_MAX_GRANULES / 2 && lm_arena_create(granules + align_granules))
+    if (!span && granules <= LM_MAX_GRANULES / 2 && !span_has_room(granules + align_granules) &&
+        lm_arena_create(granules + align_granules))
         span = span_find(granules, align_granules, kind, zeroed);
     lm_lock_release(&lm_page_lock);
     if (!span)

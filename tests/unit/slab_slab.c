@@ -49,7 +49,7 @@ static void boundaries_are_exact(void **state)
 
 static void colours_differ(void **state)
 {
-    unsigned c = lm_class_of(1000);
+    unsigned c = lm_class_of(1100);
     struct lm_span *a = lm_slab_create(c, 0, &owner), *b = lm_slab_create(c, 1, &owner);
 
     (void)state;
