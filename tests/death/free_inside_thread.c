@@ -10,7 +10,7 @@ static void misuse(size_t size)
     size = size < 24 ? 24 : size; /* the smallest block that has an inside */
     char *p = malloc(size);
 
-    in_thread(free, hide(p + (size > 65536 ? 131072 : 16)));
+    in_thread(free, hide(p + (size > 65536 ? 65536 : 16)));
 }
 
 int main(void)
