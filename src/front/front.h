@@ -5,6 +5,7 @@
  *   loam.c     the loam_* names
  *   calls.h    the family's semantics, once, inline, for both
  *   info.c     mallinfo2, malloc_info, malloc_stats, mallopt (libloam-malloc only)
+ *   dlopen.c   libraries loaded with RTLD_DEEPBIND (libloam-malloc.so only)
  *   init.c     start-up, fork and exit
  *   options.c  LOAM_CONF and the table of options
  *   report.c   figures for `loam run` */

@@ -11,11 +11,21 @@
  * list; lm_dirty_granules is the sum. A purge that the kernel refuses leaves the extent dirty, at the young
  * end of the list: it can still be reused and will be tried again.
  *
+ * Age: what is cut from an extent keeps the extent's age, and so does a small extent that grows by a neighbour;
+ * otherwise memory that is recycled all the time would never be returned, and would slowly fill with pages that
+ * one use or other touched. A large one starts anew, so that at most 4 MiB in a delay are faulted in again for it.
+ *
  * Return is by lists walked from the old end, a bounded number of calls at a time (TICK_CALLS), so that
  * nobody who waits for the lock waits for long. */
 #include "page/arena.h"
 
-enum { EXACT = 64, PER_DOUBLING = 8, BINS = EXACT + PER_DOUBLING * 18, TICK_CALLS = 16 };
+enum {
+    EXACT = 64,
+    PER_DOUBLING = 8,
+    BINS = EXACT + PER_DOUBLING * 18,
+    TICK_CALLS = 16,
+    KEEPS_AGE = 64, /* granules: 4 MiB */
+};
 
 size_t lm_dirty_granules;
 
@@ -93,7 +103,7 @@ static void dirty_remove(struct lm_span *extent)
 }
 
 /* Puts an extent in whose neighbours are known not to be dirty. */
-static void dirty_insert(struct lm_arena *arena, uint32_t first, uint32_t granules)
+static void dirty_insert(struct lm_arena *arena, uint32_t first, uint32_t granules, uint64_t freed_ms)
 {
     struct lm_span *extent = lm_arena_span(arena, first);
     lm_span_id id = arena->number << 24 | first;
@@ -102,7 +112,7 @@ static void dirty_insert(struct lm_arena *arena, uint32_t first, uint32_t granul
     extent[granules - 1].granules = granules;
     extent->kind = LM_DIRTY;
     extent->granules = granules;
-    extent->dirty.freed_ms = lm_os_clock_ms();
+    extent->dirty.freed_ms = freed_ms;
     lm_dirty_granules += granules;
     dirty_bin_insert(extent, id);
     dirty_age_insert(extent, id);
@@ -112,18 +122,21 @@ void lm_dirty_add(struct lm_arena *arena, uint32_t first, uint32_t granules)
 {
     struct lm_span *span = lm_arena_span(arena, first);
     struct lm_span *before = span - 1, *behind = span + granules;
+    uint64_t now = lm_os_clock_ms(), oldest = now;
 
     if (first > arena->head && (before->kind == LM_DIRTY_TAIL || before->kind == LM_DIRTY)) {
         before = span - before->granules;
         first -= before->granules;
         granules += before->granules;
+        oldest = before->dirty.freed_ms;
         dirty_remove(before);
     }
     if (behind < lm_arena_span(arena, arena->frontier) && behind->kind == LM_DIRTY) {
         granules += behind->granules;
+        oldest = lm_min(oldest, behind->dirty.freed_ms);
         dirty_remove(behind);
     }
-    dirty_insert(arena, first, granules);
+    dirty_insert(arena, first, granules, granules <= KEEPS_AGE ? oldest : now);
 }
 
 /* Cuts [first, first + granules) out of an extent; what is left on either side stays dirty. */
@@ -131,12 +144,13 @@ static struct lm_span *dirty_cut(struct lm_span *extent, uint32_t skip, uint32_t
 {
     struct lm_arena *arena = lm_arena_of(extent);
     uint32_t first = lm_arena_granule(arena, extent), length = extent->granules;
+    uint64_t freed_ms = extent->dirty.freed_ms;
 
     dirty_remove(extent);
     if (skip)
-        dirty_insert(arena, first, skip);
+        dirty_insert(arena, first, skip, freed_ms);
     if (length - skip - granules)
-        dirty_insert(arena, first + skip + granules, length - skip - granules);
+        dirty_insert(arena, first + skip + granules, length - skip - granules, freed_ms);
     return extent + skip;
 }
 
@@ -207,7 +221,7 @@ static bool dirty_return(struct lm_span *extent)
 
     dirty_remove(extent);
     if (!lm_os_purge(arena->base + (size_t)first * LM_GRANULE, (size_t)granules * LM_GRANULE)) {
-        dirty_insert(arena, first, granules);
+        dirty_insert(arena, first, granules, lm_os_clock_ms());
         return false;
     }
     lm_buddy_free(&arena->buddy, first, granules);

@@ -56,10 +56,16 @@ bool lm_slab_carve(struct lm_span *slab)
 
 void *lm_slab_carve_one(struct lm_span *slab, bool *zeroed)
 {
+    struct lm_object *object;
+
     if (slab->carved == slab->capacity)
         return NULL;
+    object = (struct lm_object *)(void *)(slab->first + slab->carved * lm_slab_object_size(slab));
     *zeroed = slab->flags & SLAB_ZEROED;
-    return slab->first + slab->carved++ * lm_slab_object_size(slab);
+    if (!*zeroed)
+        object->mark = 0; /* the memory may have been a slab of this class before, with its marks */
+    slab->carved++;
+    return object;
 }
 
 void lm_slab_die_overwritten(const struct lm_span *slab, const void *object)

@@ -1,0 +1,34 @@
+/* common_stress.h: what the stress tests share. */
+#ifndef LOAM_TEST_STRESS_H
+#define LOAM_TEST_STRESS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define NEED(x) \
+    do { \
+        if (!(x)) { \
+            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x); \
+            abort(); \
+        } \
+    } while (0)
+
+/* True when the long form is asked for (LOAM_CHECK_ALL). */
+bool in_full(void);
+
+/* Resident bytes of the process now, without malloc. */
+size_t resident_bytes(void);
+
+/* xorshift64* */
+uint64_t next_random(uint64_t *state);
+
+/* A size as programs ask for: mostly small, sometimes medium, rarely large or huge. */
+size_t any_size(uint64_t *state);
+
+/* Allocates, resizes, checks and frees `steps` times in a private working set that is freed at the end. */
+void churn(uint64_t seed, int steps);
+
+#endif
