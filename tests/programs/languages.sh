@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# Interpreters and compilers. test: timeout=300
+source "$LOAM_SOURCE/tests/programs/lib.sh"
+need python3 perl ruby lua5.4 tclsh gawk bc gcc g++ clang
+
+same python3 python3 -c '
+import json, re, threading, hashlib
+data = {str(i): [i, str(i) * 3, {"x": i / 7}] for i in range(20000)}
+text = json.dumps(data, sort_keys=True)
+print(hashlib.sha256(text.encode()).hexdigest(), len(re.findall(r"\d+", text)))
+out = []
+def work(n): out.append(sum(len(str(i) * 5) for i in range(n)))
+threads = [threading.Thread(target=work, args=(20000,)) for _ in range(8)]
+[t.start() for t in threads]; [t.join() for t in threads]
+print(sorted(out))'
+same perl perl -e '
+my %h; $h{$_ % 5003} .= "word$_," for 1..200000;
+my $t = join "", map { "$_=$h{$_}" } sort keys %h;
+print length($t), " ", unpack("%32C*", $t), "\n"; print scalar(() = $t =~ /9\d,/g), "\n"'
+same ruby ruby --disable-gems -e '
+h = Hash.new { |a, k| a[k] = [] }
+100000.times { |i| h[i % 997] << "v#{i}" }
+GC.start
+puts h.values.map { |v| v.join.size }.sum, h[5][0, 5].inspect
+puts 8.times.map { |n| Thread.new { (1..20000).map(&:to_s).join.size } }.map(&:value).inspect'
+same lua lua5.4 -e '
+local t = {} for i = 1, 200000 do t[i] = tostring(i) .. "x" end
+table.sort(t) print(#table.concat(t), t[1], t[100000])'
+same tclsh tclsh <<<'for {set i 0} {$i < 100000} {incr i} {lappend l [string repeat $i 3]}
+puts [llength [lsort $l]]; puts [string length [join $l ,]]'
+seq 1 200000 >numbers
+same gawk gawk '{ a[$1 % 1009] = a[$1 % 1009] "," $1 } END { for (i = 0; i < 1009; i++) n += length(a[i]); print n }' numbers
+same bc bc -l <<<'scale=500; 4*a(1); 2^5000'
+cat >program.cc <<'END'
+#include <algorithm>
+#include <iostream>
+#include <map>
+#include <regex>
+#include <string>
+int main()
+{
+    std::map<std::string, int> words;
+    for (int i = 0; i < 1000; i++)
+        words[std::to_string(i * 7919 % 1000)] += i;
+    std::cout << std::regex_replace(std::to_string(words["42"]), std::regex("[0-9]"), "<$&>") << '\n';
+}
+END
+same g++ g++ -O2 -S -o - program.cc
+same gcc gcc -O2 -x c -S -o - - <<<'int f(int *a, int n) { int s = 0; for (int i = 0; i < n; i++) s += a[i]; return s; }'
+same clang clang -O2 -x c++ -S -o - program.cc

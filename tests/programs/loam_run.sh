@@ -1,0 +1,78 @@
+#!/usr/bin/env bash
+# `loam run`: figures, statuses, refusals; and `loam config`.
+set -euo pipefail
+loam=$LOAM_BUILD/loam
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+expect() { # text, what was said
+    case $2 in *"$1"*) ;; *) echo "expected \"$1\" in: $2"; exit 1 ;; esac
+}
+status() { # wanted, command...
+    local wanted=$1 got=0
+    shift
+    said=$("$@" 2>&1) || got=$?
+    [ "$got" = "$wanted" ] || { echo "status $got, not $wanted: $*: $said"; exit 1; }
+}
+
+cat >"$work/program.c" <<'END'
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+static void *keep;
+int main(int argc, char **argv)
+{
+    for (int i = 0; i < 1000; i++)
+        free(malloc(1 << 20));
+    keep = malloc(100);
+    if (argc > 1 && strcmp(argv[1], "die") == 0)
+        raise(SIGTERM);
+    if (argc > 1 && strcmp(argv[1], "twice") == 0) {
+        void *volatile p = malloc(10);
+        free(p);
+        free(p);
+    }
+    return 7;
+}
+END
+gcc -w -o "$work/program" "$work/program.c"
+gcc -w -static -o "$work/static" "$work/program.c"
+
+status 7 "$loam" run "$work/program"
+[ "$(wc -l <<<"$said")" = 6 ]
+expect "in 1001 allocations and 1000 frees" "$said"
+expect "misuse     none seen" "$said"
+status 7 "$loam" run --report "$work/report" -- "$work/program"
+[ -z "$said" ]
+expect "loam: rounding" "$(cat "$work/report")"
+status 7 "$loam" run --fast -c purge_ms:0 "$work/program"
+expect "not counted" "$said"
+status 143 "$loam" run "$work/program" die
+expect "1001 allocations" "$said" # counted in place, so not lost
+status 134 "$loam" run "$work/program" twice
+expect "misuse     loam: double free" "$said"
+status 0 "$loam" run sh -c 'exit 0'
+status 126 "$loam" run "$work/static"
+expect "statically linked" "$said"
+chmod u+s "$work/program"
+status 126 "$loam" run "$work/program"
+expect "set-user-ID" "$said"
+status 127 "$loam" run no-such-program
+expect "not found" "$said"
+status 2 "$loam" run
+status 2 "$loam" run --reprot x
+expect 'did you mean "--report"' "$said"
+status 2 "$loam" rnu
+expect 'did you mean "run"' "$said"
+status 0 "$loam" --help
+status 0 "$loam" run --help
+status 0 "$loam" config --help
+status 0 env LOAM_CONF=purge_ms:5 "$loam" config -c large:1M
+expect "purge_ms       5            200          LOAM_CONF" "$said"
+expect "large          1M           32M          -c" "$said"
+status 2 "$loam" config -c lagre:1M
+expect 'did you mean "large"' "$said"
+grep -q 'purge_ms' "$LOAM_BUILD/loam.1"
+[ -z "$(man --warnings -l "$LOAM_BUILD/loam.1" 2>&1 >/dev/null || true)" ]
+[ -z "$(ls "${TMPDIR:-/tmp}" | grep loam-report || true)" ] || { echo "a file of figures was left"; exit 1; }
+echo "run and config"
