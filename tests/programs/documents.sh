@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Pictures, pages, films. test: timeout=300
-source "$LOAM_SOURCE/tests/programs/lib.sh"
+source "${LOAM_SOURCE:?}/tests/programs/lib.sh" || exit 1
 need gs dot ffmpeg
 
 cat >page.ps <<'END'

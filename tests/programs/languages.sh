@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Interpreters and compilers. test: timeout=300
-source "$LOAM_SOURCE/tests/programs/lib.sh"
+source "${LOAM_SOURCE:?}/tests/programs/lib.sh" || exit 1
 need python3 perl ruby lua5.4 tclsh gawk bc gcc g++ clang
 
 same python3 python3 -c '
@@ -26,11 +26,15 @@ puts 8.times.map { |n| Thread.new { (1..20000).map(&:to_s).join.size } }.map(&:v
 same lua lua5.4 -e '
 local t = {} for i = 1, 200000 do t[i] = tostring(i) .. "x" end
 table.sort(t) print(#table.concat(t), t[1], t[100000])'
-same tclsh tclsh <<<'for {set i 0} {$i < 100000} {incr i} {lappend l [string repeat $i 3]}
-puts [llength [lsort $l]]; puts [string length [join $l ,]]'
+cat >list.tcl <<'END'
+for {set i 0} {$i < 100000} {incr i} {lappend l [string repeat $i 3]}
+puts [llength [lsort $l]]; puts [string length [join $l ,]]
+END
+same tclsh tclsh list.tcl
 seq 1 200000 >numbers
 same gawk gawk '{ a[$1 % 1009] = a[$1 % 1009] "," $1 } END { for (i = 0; i < 1009; i++) n += length(a[i]); print n }' numbers
-same bc bc -l <<<'scale=500; 4*a(1); 2^5000'
+echo 'scale=500; 4*a(1); 2^5000; quit' >pi.bc
+same bc bc -lq pi.bc
 cat >program.cc <<'END'
 #include <algorithm>
 #include <iostream>
@@ -46,5 +50,6 @@ int main()
 }
 END
 same g++ g++ -O2 -S -o - program.cc
-same gcc gcc -O2 -x c -S -o - - <<<'int f(int *a, int n) { int s = 0; for (int i = 0; i < n; i++) s += a[i]; return s; }'
-same clang clang -O2 -x c++ -S -o - program.cc
+echo 'int f(int *a, int n) { int s = 0; for (int i = 0; i < n; i++) s += a[i]; return s; }' >sum.c
+same gcc gcc -O2 -S -o - sum.c
+same clang clang -O2 -S -o - program.cc

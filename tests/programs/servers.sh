@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Servers under a little load, on loopback and sockets of their own. test: timeout=400 serial
-source "$LOAM_SOURCE/tests/programs/lib.sh"
+source "${LOAM_SOURCE:?}/tests/programs/lib.sh" || exit 1
 nginx=$(command -v nginx || echo /usr/sbin/nginx)
 need redis-server redis-cli curl "$nginx" python3
 
