@@ -33,7 +33,7 @@ END
 same tclsh tclsh list.tcl
 seq 1 200000 >numbers
 same gawk gawk '{ a[$1 % 1009] = a[$1 % 1009] "," $1 } END { for (i = 0; i < 1009; i++) n += length(a[i]); print n }' numbers
-echo 'scale=500; 4*a(1); 2^5000; quit' >pi.bc
+printf '%s\n' 'scale=500' '4*a(1)' '2^5000' quit >pi.bc
 same bc bc -lq pi.bc
 cat >program.cc <<'END'
 #include <algorithm>
