@@ -6,6 +6,6 @@ struct lm_config lm_config = {
     .large_bytes = (size_t)32 << 20,
     .purge_ms = 200,
     .dirty_bytes = 0,
-    .remote_batch = 32,
+    .remote_batch = 128,
     .stats = false,
 };

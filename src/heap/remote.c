@@ -17,6 +17,8 @@
  * thread's heap grows, when it trims, and when it ends. */
 #include "heap/room.h"
 
+#include <errno.h>
+
 enum {
     BUCKET_BYTES = 16 << 10, /* of blocks in a bucket, at most */
     PENDING_MAX = 1024,      /* blocks in all buckets of a thread, at most */
@@ -25,12 +27,14 @@ enum {
 static void remote_send(struct lm_heap *heap, struct lm_bucket *bucket)
 {
     struct lm_span *slab = bucket->slab;
+    int saved = errno;
 
     heap->pending -= bucket->count;
     bucket->slab = NULL;
     bucket->count = 0;
     if (lm_slab_push_remote(slab, bucket->head, bucket->tail))
         lm_remote_deliver(slab);
+    errno = saved; /* free keeps it */
 }
 
 void lm_remote_flush(struct lm_heap *heap)
@@ -49,8 +53,11 @@ void lm_remote_free(struct lm_span *slab, void *p)
     struct lm_bucket *bucket;
 
     if (!heap) { /* early, late, or a thread that has only ever freed a few: straight to the slab */
+        int saved = errno;
+
         if (lm_slab_push_remote(slab, object, object))
             lm_remote_deliver(slab);
+        errno = saved;
         return;
     }
     bucket = &heap->bucket[((uintptr_t)slab / sizeof *slab) % LM_BUCKETS];

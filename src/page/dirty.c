@@ -11,9 +11,10 @@
  * list; lm_dirty_granules is the sum. A purge that the kernel refuses leaves the extent dirty, at the young
  * end of the list: it can still be reused and will be tried again.
  *
- * Age: what is cut from an extent keeps the extent's age, and so does a small extent that grows by a neighbour;
- * otherwise memory that is recycled all the time would never be returned, and would slowly fill with pages that
- * one use or other touched. A large one starts anew, so that at most 4 MiB in a delay are faulted in again for it.
+ * Age: what is cut from an extent keeps the extent's age, and so does an extent that grows by a neighbour while
+ * little is dirty in all; otherwise memory that is recycled all the time would never be returned, and would slowly
+ * fill with pages that one use or other touched. Where much is dirty it starts anew, so that at most 4 MiB in a
+ * delay are faulted in again for this.
  *
  * Return is by lists walked from the old end, a bounded number of calls at a time (TICK_CALLS), so that
  * nobody who waits for the lock waits for long. */
@@ -24,7 +25,8 @@ enum {
     PER_DOUBLING = 8,
     BINS = EXACT + PER_DOUBLING * 18,
     TICK_CALLS = 16,
-    KEEPS_AGE = 64, /* granules: 4 MiB */
+    KEEPS_AGE = 64,   /* granules: 4 MiB */
+    LEAST_KEPT = 512, /* 32 MiB */
 };
 
 size_t lm_dirty_granules;
@@ -136,7 +138,7 @@ void lm_dirty_add(struct lm_arena *arena, uint32_t first, uint32_t granules)
         oldest = lm_min(oldest, behind->dirty.freed_ms);
         dirty_remove(behind);
     }
-    dirty_insert(arena, first, granules, granules <= KEEPS_AGE ? oldest : now);
+    dirty_insert(arena, first, granules, lm_dirty_granules + granules <= KEEPS_AGE ? oldest : now);
 }
 
 /* Cuts [first, first + granules) out of an extent; what is left on either side stays dirty. */
@@ -238,20 +240,37 @@ size_t lm_dirty_purge(size_t keep)
     return before - lm_dirty_granules;
 }
 
-/* The most that may stay dirty: the option, else a quarter of what is in use, and at least 16 MiB: so a
- * heap that shrinks gives most of its peak back at once, while one that only churns makes no calls. A
- * thirty-second of the memory limit bounds it in small containers. */
-static size_t dirty_cap(void)
+/* The most granules in use in the last 16 to 32 ms. What a program has given up for so short a time it is likely
+ * to want again; and a heap that is taken down takes longer than that. */
+static size_t dirty_recent_use(uint64_t now)
+{
+    enum { WINDOW_MS = 16 };
+    static uint64_t since;
+    static size_t most, most_before;
+
+    if (now - since >= WINDOW_MS) {
+        most_before = now - since >= 2 * WINDOW_MS ? lm_used_granules : most;
+        most = lm_used_granules;
+        since = now;
+    }
+    most = lm_max(most, lm_used_granules);
+    return lm_max(most, most_before);
+}
+
+/* The most that may stay dirty: the option, else as much as was lately in use, and at least 32 MiB: so a heap that
+ * shrinks for good gives most of its peak back at once, while one that only churns makes no calls. A thirty-second
+ * of the memory limit bounds it in small containers. */
+static size_t dirty_cap(uint64_t now)
 {
     size_t cap = lm_config.dirty_bytes / LM_GRANULE;
-    size_t least = 256;
+    size_t least = LEAST_KEPT;
 
     if (cap)
         return cap;
     if (lm_dirty_granules <= least / 4)
         return least; /* do not ask for the limit while it cannot matter */
     least = lm_min(least, lm_os_memory_limit() / LM_GRANULE / 32);
-    return lm_max(least, lm_used_granules / 4);
+    return lm_max(least, dirty_recent_use(now));
 }
 
 void lm_dirty_tick(void)
@@ -262,7 +281,7 @@ void lm_dirty_tick(void)
     if (!dirty_oldest)
         return;
     now = lm_os_clock_ms();
-    cap = dirty_cap();
+    cap = dirty_cap(now);
     for (int i = 0; i < TICK_CALLS && dirty_oldest; i++) {
         struct lm_span *extent = lm_span_at(dirty_oldest);
 
