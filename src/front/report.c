@@ -31,13 +31,14 @@ void lm_report_start(void)
 {
     const char *path = lm_os_is_secure() ? NULL : lm_os_environment("LOAM_REPORT");
     struct lm_report *file;
-    uint32_t pid = (uint32_t)getpid(), nobody = 0;
+    uint32_t pid, nobody = 0;
     int saved = errno, fd;
 
     if (!path || (fd = open(path, O_RDWR | O_CLOEXEC)) < 0) {
         errno = saved;
         return;
     }
+    pid = (uint32_t)getpid();
     file = mmap(NULL, sizeof *file, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     close(fd);
     errno = saved;

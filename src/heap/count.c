@@ -56,7 +56,7 @@ void lm_heap_stats(struct lm_heap_stats *out)
     lm_huge_stats(out);
     for (struct lm_heap *heap = __atomic_load_n(&lm_heaps, __ATOMIC_ACQUIRE); heap; heap = heap->next) {
         out->heaps++;
-        out->idle_heaps += heap->thread == 0;
+        out->idle_heaps += !heap->busy;
     }
 }
 

@@ -57,7 +57,7 @@ struct lm_heap {
     bool counts;               /* the common path is off, every call is counted */
     struct lm_heap *next;      /* in the registry, for ever */
     struct lm_heap *next_idle; /* in the stack of heaps without a thread; LM_RANK_HEAPS */
-    uint64_t thread;           /* kernel's thread id, 0 while idle */
+    bool busy;                 /* it has a thread */
 
     /* written by other threads, on a line of its own */
     uint32_t mailbox __attribute__((aligned(LM_CACHE_LINE))); /* atomic: first mailed slab's id, or closed */

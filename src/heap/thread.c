@@ -70,7 +70,7 @@ struct lm_heap *lm_heap_attach(void)
     heap = heap_obtain();
     if (!heap)
         return NULL;
-    heap->thread = lm_os_thread_id();
+    heap->busy = true;
     lm_heap_self = &heap->fast; /* before the next line, which may itself allocate */
     if (thread_key_made)
         pthread_setspecific(thread_key, heap);
@@ -84,7 +84,7 @@ static void heap_detach(struct lm_heap *heap)
     lm_heap_self = (struct lm_fast *)&lm_heap_none;
     lm_orphans_add_all(heap);
     lm_remote_close(heap);
-    heap->thread = 0;
+    heap->busy = false;
     lm_lock_take(&lm_heaps_lock);
     heap->next_idle = thread_idle;
     thread_idle = heap;
@@ -118,15 +118,13 @@ void lm_heap_after_fork(void)
     bool alone = true;
 
     for (struct lm_heap *heap = lm_heaps; heap; heap = heap->next)
-        if (heap != mine && heap->thread)
+        if (heap != mine && heap->busy)
             alone = false;
-    if (mine)
-        mine->thread = lm_os_thread_id();
     if (alone)
         return;
     lm_orphans_after_fork(mine);
     for (struct lm_heap *heap = lm_heaps; heap; heap = heap->next) {
-        if (heap == mine || !heap->thread)
+        if (heap == mine || !heap->busy)
             continue;
         /* whatever its thread was doing, none of its lists can be believed; its slabs are orphans now */
         struct lm_heap *next = heap->next;

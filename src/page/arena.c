@@ -119,18 +119,6 @@ uint32_t lm_arena_extend(struct lm_arena *arena, uint32_t granules)
     return arena_commit(arena, granules) ? first : 0; /* a refused step may be granted smaller */
 }
 
-/* How many granules to try first: the option, but a quarter of what a limit leaves, for huge blocks,
- * stacks and libraries need address space too. */
-static uint32_t arena_size_wanted(void)
-{
-    size_t bytes = lm_config.arena_bytes, limit;
-
-    limit = lm_os_address_limit();
-    if (limit != SIZE_MAX)
-        bytes = lm_min(bytes, limit / 4);
-    return (uint32_t)lm_min(bytes / LM_GRANULE, LM_MAX_GRANULES);
-}
-
 /* Where the buddy's metadata starts in an arena of `granules`. */
 static size_t arena_buddy_at(uint32_t granules)
 {
@@ -168,8 +156,10 @@ static bool arena_start(struct lm_arena *arena, char *base, uint32_t granules)
 
 struct lm_arena *lm_arena_create(uint32_t granules)
 {
-    uint32_t number = lm_arena_count, want = arena_size_wanted(), need;
+    uint32_t number = lm_arena_count, need;
+    uint32_t want = (uint32_t)lm_min(lm_config.arena_bytes / LM_GRANULE, LM_MAX_GRANULES);
     struct lm_arena *arena = &lm_arenas[number];
+    bool limited = false;
 
     if (number == LM_MAX_ARENAS)
         return NULL;
@@ -184,6 +174,10 @@ struct lm_arena *lm_arena_create(uint32_t granules)
         if (want <= lm_max(SMALLEST, need)) {
             errno = ENOMEM;
             return NULL;
+        }
+        if (!limited) { /* asked only now, for it costs a call: huge blocks, stacks and libraries need space too */
+            want = (uint32_t)lm_min(want, lm_os_address_limit() / 4 / LM_GRANULE * 2);
+            limited = true;
         }
     }
     __atomic_store_n(&lm_arena_count, number + 1, __ATOMIC_RELEASE); /* pairs with lm_span_of */

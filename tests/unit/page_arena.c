@@ -36,6 +36,7 @@ static void small_under_an_address_limit(void)
     bool zeroed;
 
     lm_fake_address_limit((size_t)64 << 20);
+    lm_fake_limit_bytes((size_t)60 << 20);
     NEED(lm_span_alloc(1, 1, LM_LARGE, &zeroed));
     lm_page_stats(&stats);
     NEED(stats.reserved_bytes <= (size_t)16 << 20);
