@@ -14,6 +14,8 @@
 #define LM_NOINLINE __attribute__((noinline))
 #define LM_COLD __attribute__((cold, noinline))
 /* Seen by users of the shared objects; everything else is hidden. */
+/* Reads what another thread may be writing, and expects to: for statistics, and for what is proved afterwards. */
+#define LM_RACY __attribute__((no_sanitize("thread")))
 #define LM_HIDDEN __attribute__((visibility("hidden"))) /* on declarations that the common path reads */
 #define LM_PUBLIC __attribute__((visibility("default")))
 

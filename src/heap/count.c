@@ -29,7 +29,7 @@ void lm_count_free(size_t given)
     count_add(&lm_counts->frees, 1);
 }
 
-static void count_span(struct lm_span *span, void *arg)
+LM_RACY static void count_span(struct lm_span *span, void *arg)
 {
     struct lm_heap_stats *out = arg;
     size_t size, free_objects;
@@ -49,7 +49,7 @@ static void count_span(struct lm_span *span, void *arg)
     out->small_live_bytes += (span->carved - free_objects) * size;
 }
 
-void lm_heap_stats(struct lm_heap_stats *out)
+LM_RACY void lm_heap_stats(struct lm_heap_stats *out)
 {
     *out = (struct lm_heap_stats){0};
     lm_page_each(count_span, out);

@@ -111,15 +111,14 @@ struct lm_span *lm_block_span(const void *p, const char *verb)
             misuse_of(verb, p);
         return NULL;
     }
-    if (span->kind == LM_CONT)
+    if (lm_span_kind(span) == LM_CONT)
         span = lm_slab_head(span);
-    if (span->kind >= LM_SLAB_CURRENT) {
-        if (!lm_slab_on_boundary(span, p) ||
-            (size_t)((const char *)p - span->first) >= span->carved * lm_slab_object_size(span))
+    if (lm_span_kind(span) >= LM_SLAB_CURRENT) {
+        if (!lm_slab_holds(span, p))
             misuse_of(verb, p);
         if (block_is_free(span, p))
             misuse_of_free(verb, p);
-    } else if (span->kind != LM_LARGE || p != lm_span_start(span)) {
+    } else if (lm_span_kind(span) != LM_LARGE || p != lm_span_start(span)) {
         misuse_of(verb, p);
     }
     return span;
@@ -134,7 +133,7 @@ size_t lm_heap_usable(const void *p)
     span = lm_block_span(p, "malloc_usable_size");
     if (!span)
         return lm_huge_usable(p);
-    return span->kind == LM_LARGE ? span->large.bytes : lm_slab_object_size(span);
+    return lm_span_kind(span) == LM_LARGE ? span->large.bytes : lm_slab_object_size(span);
 }
 
 /* Into the caller's own slab. */
@@ -154,10 +153,9 @@ static bool free_foreign(void *p)
 {
     struct lm_span *slab;
 
-    if (!lm_span_find_fast(p, &slab) || slab->kind < LM_SLAB_CURRENT || lm_slab_owner(slab) == lm_heap_mine())
+    if (!lm_span_find_fast(p, &slab) || lm_span_kind(slab) < LM_SLAB_CURRENT || lm_slab_owner(slab) == lm_heap_mine())
         return false;
-    if (!lm_slab_on_boundary(slab, p) ||
-        (size_t)((const char *)p - slab->first) >= slab->carved * lm_slab_object_size(slab))
+    if (!lm_slab_holds(slab, p))
         return false;
     if (LOAM_HARDENING && lm_object_is_marked(p))
         return false;
@@ -182,9 +180,9 @@ void lm_heap_free(void *p)
     }
     span = lm_block_span(p, "free");
     if (lm_config.stats)
-        lm_count_free(span->kind == LM_LARGE ? span->large.bytes : lm_slab_object_size(span));
+        lm_count_free(lm_span_kind(span) == LM_LARGE ? span->large.bytes : lm_slab_object_size(span));
     heap = lm_heap_mine();
-    if (span->kind == LM_LARGE)
+    if (lm_span_kind(span) == LM_LARGE)
         lm_span_free(span);
     else if (heap && lm_slab_owner(span) == heap)
         free_local(span, p);

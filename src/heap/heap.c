@@ -39,7 +39,7 @@ void lm_lists_unlink(lm_span_id *head, struct lm_span *slab)
     slab->next = slab->prev = 0;
 }
 
-unsigned lm_slab_live(const struct lm_span *slab)
+LM_RACY unsigned lm_slab_live(const struct lm_span *slab)
 {
     return slab->kind == LM_SLAB_FULL ? slab->capacity - (lm_slab_reserve(slab) - slab->countdown)
                                       : slab->countdown;
@@ -52,11 +52,11 @@ void lm_lists_give(struct lm_lists *lists, struct lm_span *slab, unsigned live)
         __atomic_store_n(&slab->owner, NULL, __ATOMIC_RELEASE);
         lm_span_free(slab);
     } else if (live < slab->capacity) {
-        slab->kind = LM_SLAB_PARTIAL;
+        lm_span_set_kind(slab, LM_SLAB_PARTIAL);
         slab->countdown = (uint16_t)live;
         lm_lists_link(&lists->partial[slab->size_class], slab);
     } else {
-        slab->kind = LM_SLAB_FULL;
+        lm_span_set_kind(slab, LM_SLAB_FULL);
         slab->countdown = (uint16_t)lm_slab_reserve(slab);
         lm_lists_link(&lists->full, slab);
     }
@@ -115,7 +115,7 @@ void lm_heap_set_current(struct lm_heap *heap, unsigned size_class, struct lm_sp
 
     heap->current[size_class] = slab;
     if (slab != LM_SLAB_NONE) {
-        slab->kind = LM_SLAB_CURRENT;
+        lm_span_set_kind(slab, LM_SLAB_CURRENT);
         slab->countdown = LM_COUNT_IDLE;
     }
     if (heap->counts)

@@ -66,7 +66,7 @@ void *lm_heap_realloc(void *p, size_t size)
             q = lm_huge_resize(p, size);
         return q || size > GROW_BY_REMAP / 2 ? q : resize_move(p, bytes, size, false);
     }
-    if (span->kind == LM_LARGE) {
+    if (lm_span_kind(span) == LM_LARGE) {
         if (size > LM_SLAB_MAX && size <= lm_config.large_bytes)
             return resize_large(span, p, size);
         return resize_move(p, span->large.bytes, size, size > lm_config.large_bytes);

@@ -126,14 +126,14 @@ void lm_dirty_add(struct lm_arena *arena, uint32_t first, uint32_t granules)
     struct lm_span *before = span - 1, *behind = span + granules;
     uint64_t now = lm_os_clock_ms(), oldest = now;
 
-    if (first > arena->head && (before->kind == LM_DIRTY_TAIL || before->kind == LM_DIRTY)) {
+    if (first > arena->head && (lm_span_kind(before) == LM_DIRTY_TAIL || lm_span_kind(before) == LM_DIRTY)) {
         before = span - before->granules;
         first -= before->granules;
         granules += before->granules;
         oldest = before->dirty.freed_ms;
         dirty_remove(before);
     }
-    if (behind < lm_arena_span(arena, arena->frontier) && behind->kind == LM_DIRTY) {
+    if (behind < lm_arena_span(arena, arena->frontier) && lm_span_kind(behind) == LM_DIRTY) {
         granules += behind->granules;
         oldest = lm_min(oldest, behind->dirty.freed_ms);
         dirty_remove(behind);
@@ -209,7 +209,7 @@ bool lm_dirty_claim(struct lm_arena *arena, uint32_t first, uint32_t granules)
 {
     struct lm_span *extent = lm_arena_span(arena, first);
 
-    if (first >= arena->frontier || extent->kind != LM_DIRTY || extent->granules < granules)
+    if (first >= arena->frontier || lm_span_kind(extent) != LM_DIRTY || extent->granules < granules)
         return false;
     dirty_cut(extent, 0, granules);
     return true;

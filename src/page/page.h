@@ -77,6 +77,18 @@ struct lm_span {
 
 _Static_assert(sizeof(struct lm_span) == 64, "a descriptor is one cache line");
 
+/* A slab's kind, which other threads read while its owner moves it between its states: relaxed, because all that
+ * they conclude is that it is a slab, which the block in their hands has made sure of. */
+LM_INLINE enum lm_kind lm_span_kind(const struct lm_span *span)
+{
+    return (enum lm_kind)__atomic_load_n(&span->kind, __ATOMIC_RELAXED);
+}
+
+LM_INLINE void lm_span_set_kind(struct lm_span *span, enum lm_kind kind)
+{
+    __atomic_store_n(&span->kind, (uint8_t)kind, __ATOMIC_RELAXED);
+}
+
 #define LM_MAX_GRANULES ((uint32_t)1 << 24)
 #define LM_MAX_ARENAS 255
 

@@ -167,7 +167,7 @@ void lm_page_stats(struct lm_page_stats *out)
     lm_lock_release(&lm_page_lock);
 }
 
-void lm_page_each(void (*visit)(struct lm_span *span, void *arg), void *arg)
+LM_RACY void lm_page_each(void (*visit)(struct lm_span *span, void *arg), void *arg)
 {
     lm_lock_take(&lm_page_lock);
     for (uint32_t i = 0; i < lm_arena_count; i++) {

@@ -49,7 +49,7 @@ bool lm_slab_carve(struct lm_span *slab)
     }
     lm_object_link(object, NULL);
     /* the list last: a fork in another thread may see the slab at any moment of this */
-    slab->carved = (uint16_t)(slab->carved + count);
+    __atomic_store_n(&slab->carved, (uint16_t)(slab->carved + count), __ATOMIC_RELAXED);
     __atomic_store_n(&slab->free, from, __ATOMIC_RELEASE);
     return true;
 }
@@ -64,7 +64,7 @@ void *lm_slab_carve_one(struct lm_span *slab, bool *zeroed)
     *zeroed = slab->flags & SLAB_ZEROED;
     if (!*zeroed)
         object->mark = 0; /* the memory may have been a slab of this class before, with its marks */
-    slab->carved++;
+    __atomic_store_n(&slab->carved, (uint16_t)(slab->carved + 1), __ATOMIC_RELAXED);
     return object;
 }
 
@@ -114,7 +114,7 @@ bool lm_slab_push_remote(struct lm_span *slab, struct lm_object *head, struct lm
     return !(seen & LM_MAILED);
 }
 
-unsigned lm_slab_count_free(const struct lm_span *slab)
+LM_RACY unsigned lm_slab_count_free(const struct lm_span *slab)
 {
     const char *start = lm_span_start(slab);
     size_t bytes = (size_t)slab->granules * LM_GRANULE;

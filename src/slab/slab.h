@@ -79,6 +79,15 @@ LM_INLINE bool lm_slab_on_boundary(const struct lm_span *slab, const void *p)
     return (uint64_t)((const char *)p - slab->first) * slab->magic < slab->magic;
 }
 
+/* True when p, which lies in the slab's span, is the start of an object that has been carved. */
+LM_INLINE bool lm_slab_holds(const struct lm_span *slab, const void *p)
+{
+    size_t carved = __atomic_load_n(&slab->carved, __ATOMIC_RELAXED); /* the owner may be carving others */
+
+    return lm_slab_on_boundary(slab, p) &&
+           (size_t)((const char *)p - slab->first) < carved * lm_class[slab->size_class].size;
+}
+
 /* A new slab of the class with nothing carved, state CURRENT, or NULL with ENOMEM. `colour` is any number;
  * slabs made with successive ones start their objects on different cache lines. */
 struct lm_span *lm_slab_create(unsigned size_class, unsigned colour, void *owner);
