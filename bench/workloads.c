@@ -39,7 +39,7 @@ static void fixed_lifo(long scale)
 {
     void *p[100];
 
-    for (long round = 0; round < scale * 400000; round++) {
+    for (long round = 0; round < scale * 1600000; round++) {
         for (int i = 0; i < 100; i++)
             p[i] = touch(48);
         for (int i = 100; i-- > 0;)
@@ -53,7 +53,7 @@ static void fixed_fifo(long scale)
     enum { N = 10000 };
     static void *ring[N];
 
-    for (long i = 0; i < scale * 30000000; i++) {
+    for (long i = 0; i < scale * 120000000; i++) {
         free(ring[i % N]);
         ring[i % N] = touch(64);
     }
@@ -66,7 +66,7 @@ static void mixed_random(long scale)
     static void *held[N];
     uint64_t seed = 1;
 
-    for (long i = 0; i < scale * 15000000; i++) {
+    for (long i = 0; i < scale * 30000000; i++) {
         size_t slot = next_random(&seed) % N;
 
         free(held[slot]);
@@ -79,7 +79,7 @@ static void growing(long scale)
 {
     uint64_t seed = 2;
 
-    for (long i = 0; i < scale * 4000; i++) {
+    for (long i = 0; i < scale * 16000; i++) {
         size_t most = (size_t)1 << (8 + next_random(&seed) % 16);
         char *p = NULL;
 
@@ -99,7 +99,7 @@ static void large_blocks(long scale)
     char *held[20] = {NULL};
     uint64_t seed = 3;
 
-    for (long i = 0; i < scale * 4000; i++) {
+    for (long i = 0; i < scale * 40000; i++) {
         size_t slot = next_random(&seed) % 20, size = (64 << 10) + next_random(&seed) % (4 << 20);
 
         free(held[slot]);
@@ -118,7 +118,7 @@ static void peak_trough(long scale)
     static void *held[N];
     uint64_t seed = 4;
 
-    for (long round = 0; round < scale * 8; round++) {
+    for (long round = 0; round < scale * 32; round++) {
         for (int i = 0; i < N; i++)
             if (!held[i])
                 held[i] = touch(16 + (size_t)(round * 37 % 200) + next_random(&seed) % 64);

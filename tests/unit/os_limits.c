@@ -2,6 +2,7 @@
 #include "os/limits.h"
 #include "unit.h"
 
+#include <ftw.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -73,11 +74,25 @@ static void the_real_one_is_sane(void **state)
     assert_true(lm_os_cpu_count() >= 1);
 }
 
+static int remove_one(const char *path, const struct stat *status, int kind, struct FTW *place)
+{
+    (void)status;
+    (void)kind;
+    (void)place;
+    return remove(path);
+}
+
+static int remove_root(void **state)
+{
+    (void)state;
+    return nftw(root, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(takes_the_least_of_ancestors),
         cmocka_unit_test(reads_version_1), cmocka_unit_test(survives_nonsense),
         cmocka_unit_test(the_real_one_is_sane)};
 
-    return mkdtemp(root) ? cmocka_run_group_tests(tests, NULL, NULL) : 1;
+    return mkdtemp(root) ? cmocka_run_group_tests(tests, NULL, remove_root) : 1;
 }
