@@ -6,7 +6,7 @@
 
 void *lm_call_malloc_slow(size_t size)
 {
-    if (size > LM_DIRECT_MAX && size <= LM_SLAB_MAX && lm_started) {
+    if (size > LM_DIRECT_MAX && size <= LM_SLAB_MAX) {
         void *p = lm_heap_pop_class(lm_class_of(size));
 
         if (LM_LIKELY(p))

@@ -194,9 +194,11 @@ static void *heap_take(struct lm_heap *heap, unsigned size_class, bool *zeroed)
         next = heap_next_slab(heap, size_class);
         if (!next)
             return NULL;
-        if (slab != LM_SLAB_NONE)
-            lm_lists_give(&heap->lists, slab, slab->capacity);
+        /* looked up again: a trim on the way may have brought frees home to it, or even released it */
+        slab = heap->current[size_class];
         lm_heap_set_current(heap, size_class, next);
+        if (slab != LM_SLAB_NONE)
+            lm_lists_give(&heap->lists, slab, slab->carved - lm_slab_count_free(slab));
     }
 }
 
