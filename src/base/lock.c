@@ -4,12 +4,13 @@
 #include "base/check.h"
 
 #include <errno.h>
-#include <linux/futex.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 enum { FREE, HELD, WAITED_FOR };
 enum { SPINS = 60 };
+/* The kernel's numbers, here because musl's compiler wrapper sees no kernel headers. Private: never between processes. */
+enum { LOCK_WAIT = 0 | 128, LOCK_WAKE = 1 | 128 };
 
 /* A bit for each rank that the thread holds, set before the lock is taken and cleared after it is released. */
 static __thread volatile uint32_t lock_held __attribute__((tls_model("initial-exec")));
@@ -35,7 +36,7 @@ static void lock_futex(uint32_t *word, int operation, uint32_t value)
 {
     int saved = errno;
 
-    syscall(SYS_futex, word, operation | FUTEX_PRIVATE_FLAG, value, NULL, NULL, 0);
+    syscall(SYS_futex, word, operation, value, NULL, NULL, 0);
     errno = saved;
 }
 
@@ -75,13 +76,13 @@ void lm_lock_take(struct lm_lock *lock)
         lock_pause();
     }
     while (__atomic_exchange_n(&lock->state, WAITED_FOR, __ATOMIC_ACQUIRE) != FREE)
-        lock_futex(&lock->state, FUTEX_WAIT, WAITED_FOR);
+        lock_futex(&lock->state, LOCK_WAIT, WAITED_FOR);
 }
 
 void lm_lock_release(struct lm_lock *lock)
 {
     if (__atomic_exchange_n(&lock->state, FREE, __ATOMIC_RELEASE) == WAITED_FOR)
-        lock_futex(&lock->state, FUTEX_WAKE, 1);
+        lock_futex(&lock->state, LOCK_WAKE, 1);
     lock_note_released(lock);
 }
 

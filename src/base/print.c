@@ -1,7 +1,11 @@
-/* print.c: see print.h. */
+/* print.c: see print.h.
+ *
+ * Writes by the bare system call: libc's write is a cancellation point, and what is printed may be printed in the
+ * middle of malloc. */
 #include "base/print.h"
 
 #include <errno.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 enum { DIGITS = 24, PRINT_BUFFER = 1024 };
@@ -35,6 +39,7 @@ static void text_put_padded(
 static void text_put_number(struct lm_text *text, uint64_t value, unsigned base, const char *prefix,
     const struct text_format *format)
 {
+    struct text_format rest = *format;
     char digits[DIGITS + 4];
     size_t at = sizeof digits, prefix_length = 0;
 
@@ -43,9 +48,15 @@ static void text_put_number(struct lm_text *text, uint64_t value, unsigned base,
     while (value /= base);
     while (prefix[prefix_length])
         prefix_length++;
+    if (rest.zero && !rest.left) { /* zeros stand between the sign and the digits */
+        for (size_t i = 0; i < prefix_length; i++)
+            text_put(text, prefix[i]);
+        rest.width -= (unsigned)lm_min(rest.width, prefix_length);
+        prefix_length = 0;
+    }
     while (prefix_length)
         digits[--at] = prefix[--prefix_length];
-    text_put_padded(text, digits + at, sizeof digits - at, format);
+    text_put_padded(text, digits + at, sizeof digits - at, &rest);
 }
 
 /* "1.5 MiB": bytes for people, one decimal above a KiB, rounded down. */
@@ -159,9 +170,9 @@ void lm_print(int fd, const char *format, ...)
     lm_text_vadd(&text, format, args);
     va_end(args);
     for (size_t done = 0; done < text.length;) {
-        ssize_t n = write(fd, buffer + done, text.length - done);
+        long n = syscall(SYS_write, fd, buffer + done, text.length - done);
 
-        if (n < 0 && errno != EINTR)
+        if (n == 0 || (n < 0 && errno != EINTR))
             break; /* nobody is left to tell */
         done += n > 0 ? (size_t)n : 0;
     }

@@ -16,6 +16,8 @@ void *__real_lm_os_map(size_t bytes, size_t align);
 bool __real_lm_os_unmap(void *p, size_t bytes);
 void *__real_lm_os_remap(void *p, size_t old_bytes, size_t new_bytes, bool may_move);
 bool __real_lm_os_purge(void *p, size_t bytes);
+void __real_lm_os_advise_huge(void *p, size_t bytes);
+bool __real_lm_os_populate(void *p, size_t bytes);
 size_t __real_lm_os_page_size(void);
 uint64_t __real_lm_os_clock_ms(void);
 size_t __real_lm_os_memory_limit(void);
@@ -27,6 +29,8 @@ void *__wrap_lm_os_map(size_t bytes, size_t align);
 bool __wrap_lm_os_unmap(void *p, size_t bytes);
 void *__wrap_lm_os_remap(void *p, size_t old_bytes, size_t new_bytes, bool may_move);
 bool __wrap_lm_os_purge(void *p, size_t bytes);
+void __wrap_lm_os_advise_huge(void *p, size_t bytes);
+bool __wrap_lm_os_populate(void *p, size_t bytes);
 size_t __wrap_lm_os_page_size(void);
 uint64_t __wrap_lm_os_clock_ms(void);
 size_t __wrap_lm_os_memory_limit(void);
@@ -147,6 +151,25 @@ void *__wrap_lm_os_remap(void *p, size_t old_bytes, size_t new_bytes, bool may_m
 bool __wrap_lm_os_purge(void *p, size_t bytes)
 {
     return !fake_fails(LM_OS_PURGE, 0) && __real_lm_os_purge(p, bytes);
+}
+
+/* Advice has no errno of its own to tell: whoever gives it goes on without. */
+void __wrap_lm_os_advise_huge(void *p, size_t bytes)
+{
+    int saved = errno;
+
+    if (!fake_fails(LM_OS_ADVISE, 0))
+        __real_lm_os_advise_huge(p, bytes);
+    errno = saved;
+}
+
+bool __wrap_lm_os_populate(void *p, size_t bytes)
+{
+    int saved = errno;
+    bool done = !fake_fails(LM_OS_ADVISE, 0) && __real_lm_os_populate(p, bytes);
+
+    errno = saved;
+    return done;
 }
 
 size_t __wrap_lm_os_page_size(void)

@@ -2,7 +2,8 @@
  *
  * /proc/self/cgroup has lines "0::/path" (v2) and "7:memory:/path" (v1, controllers separated by commas); the
  * limit files stand in the folder of that path below the mount point, and every ancestor's folder may hold a
- * stricter one. Read with open and read alone, into the stack. */
+ * stricter one. Read into the stack, by bare system calls: libc's open, read and close are cancellation points, and a
+ * thread that is cancelled in the middle of free would take loam's locks with it. */
 #include "os/limits.h"
 
 #include <errno.h>
@@ -10,6 +11,7 @@
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
@@ -20,21 +22,21 @@ extern char **environ;
 /* The start of a file, NUL-terminated; false when there is none. */
 static bool limits_read(const char *path, char *out, size_t capacity)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
     size_t length = 0;
-    ssize_t n = 0;
+    long n = 0;
 
     if (fd < 0)
         return false;
     while (length + 1 < capacity) {
-        n = read(fd, out + length, capacity - 1 - length);
+        n = syscall(SYS_read, fd, out + length, capacity - 1 - length);
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0)
             break;
         length += (size_t)n;
     }
-    close(fd);
+    syscall(SYS_close, fd);
     out[length] = '\0';
     return n >= 0;
 }
@@ -139,6 +141,7 @@ size_t lm_os_memory_limit(void)
     bytes = lm_limits_cgroup("/proc/self/cgroup", "/sys/fs/cgroup");
     if (sysinfo(&info) == 0)
         bytes = lm_min(bytes, (size_t)info.totalram * info.mem_unit);
+    bytes = lm_max(bytes, 1); /* a limit of 0 is legal, and must not be read again at each call */
     __atomic_store_n(&cached, bytes, __ATOMIC_RELAXED); /* whoever races stores the same */
     errno = saved;
     return bytes;

@@ -4,7 +4,6 @@
 #include "os/os.h"
 
 #include <errno.h>
-#include <linux/futex.h>
 #include <sched.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
@@ -16,6 +15,10 @@
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
 #endif
+
+/* The kernel's numbers, here because musl's compiler wrapper sees no kernel headers. Private: never between processes. */
+enum { OS_WAIT = 0 | 128, OS_WAKE = 1 | 128 };
+enum { OS_MOST_CPUS = 8192 }; /* the largest NR_CPUS of x86-64; a mask too short for the kernel is an error */
 
 static struct lm_os_counter os_counter[LM_OS_CALLS];
 
@@ -48,9 +51,12 @@ size_t lm_os_page_size(void)
 }
 
 /* An aligned mapping: as it comes when it happens to be aligned; else a larger one whose ends are given back.
- * At max_map_count an end may refuse to go; then all of it goes back, which needs no split. */
+ * At max_map_count an end may refuse to go, for a new mapping may have merged with its neighbours; then all of it
+ * goes back, which leaves no more mappings than there were and so is not refused. Only another thread that takes
+ * the last of them in between can make that fail: what then stays is address space that was never touched. */
 static void *os_map_aligned(size_t bytes, size_t align, int protection, int flags)
 {
+    int saved = errno;
     char *p = mmap(NULL, bytes, protection, flags, -1, 0);
     size_t head, tail;
 
@@ -73,6 +79,7 @@ static void *os_map_aligned(size_t bytes, size_t align, int protection, int flag
         errno = ENOMEM;
         return NULL;
     }
+    errno = saved; /* the first try's return may have been refused */
     return p + head;
 }
 
@@ -152,12 +159,14 @@ unsigned lm_os_cpu(void)
 
 unsigned lm_os_cpu_count(void)
 {
-    unsigned long mask[1024 / (8 * sizeof(unsigned long))];
+    unsigned long mask[OS_MOST_CPUS / (8 * sizeof(unsigned long))];
+    int saved = errno;
     long bytes = syscall(SYS_sched_getaffinity, 0, sizeof mask, mask);
     unsigned count = 0;
 
     for (long i = 0; i < bytes / (long)sizeof mask[0]; i++)
         count += (unsigned)__builtin_popcountl(mask[i]);
+    errno = saved;
     return count ? count : 1;
 }
 
@@ -205,7 +214,7 @@ void lm_os_wait(uint32_t *word, uint32_t seen)
 {
     int saved = errno;
 
-    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0);
+    syscall(SYS_futex, word, OS_WAIT, seen, NULL, NULL, 0);
     errno = saved;
 }
 
@@ -213,6 +222,6 @@ void lm_os_wake(uint32_t *word, unsigned count)
 {
     int saved = errno;
 
-    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, count, NULL, NULL, 0);
+    syscall(SYS_futex, word, OS_WAKE, count, NULL, NULL, 0);
     errno = saved;
 }

@@ -2,7 +2,9 @@
 #include "os/limits.h"
 #include "unit.h"
 
+#include <errno.h>
 #include <ftw.h>
+#include <pthread.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -66,9 +68,42 @@ static void survives_nonsense(void **state)
     assert_int_equal(lm_limits_cgroup("/nonexistent", "/nonexistent"), SIZE_MAX);
 }
 
+static void climbs_from_folders_that_are_not_there(void **state)
+{
+    (void)state;
+    make("fs/memory/memory.limit_in_bytes", "8192\n"); /* a container: the path is the host's, the mount its own */
+    assert_int_equal(limit_of("4:memory:/docker/0123456789\n"), 8192);
+    make("fs/gone/memory.max", "700\n");
+    assert_int_equal(limit_of("0::/gone/away (deleted)\n"), 700);
+}
+
+/* Runs before anything else has asked, so that the files are read. */
+static void *limit_cancelled(void *bytes)
+{
+    pthread_cancel(pthread_self());
+    *(volatile size_t *)bytes = lm_os_memory_limit();
+    return NULL;
+}
+
+static void is_no_cancellation_point(void **state)
+{
+    pthread_t thread;
+    size_t bytes = 0;
+
+    (void)state;
+    assert_int_equal(pthread_create(&thread, NULL, limit_cancelled, &bytes), 0);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_int_not_equal(bytes, 0);
+}
+
 static void the_real_one_is_sane(void **state)
 {
     (void)state;
+    errno = EDOM;
+    assert_int_equal(lm_os_memory_limit(), lm_os_memory_limit());
+    assert_true(lm_os_address_limit() > (size_t)1 << 20);
+    assert_true(lm_os_cpu_count() >= 1);
+    assert_int_equal(errno, EDOM);
     assert_true(lm_os_memory_limit() > (size_t)1 << 20);
     assert_true(lm_os_page_size() >= 4096);
     assert_true(lm_os_cpu_count() >= 1);
@@ -92,6 +127,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(takes_the_least_of_ancestors),
         cmocka_unit_test(reads_version_1), cmocka_unit_test(survives_nonsense),
+        cmocka_unit_test(climbs_from_folders_that_are_not_there), cmocka_unit_test(is_no_cancellation_point),
         cmocka_unit_test(the_real_one_is_sane)};
 
     return mkdtemp(root) ? cmocka_run_group_tests(tests, NULL, remove_root) : 1;

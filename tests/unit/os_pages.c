@@ -17,6 +17,28 @@ static void aligns(void **state)
     }
 }
 
+static void keeps_errno(void **state)
+{
+    char *p, *q;
+
+    (void)state;
+    errno = EDOM;
+    p = lm_os_reserve(1 << 20, (size_t)1 << 30); /* over-mapped and trimmed, in all likelihood */
+    q = lm_os_map(1 << 16, (size_t)1 << 21);
+    assert_non_null(p);
+    assert_non_null(q);
+    assert_true(lm_os_commit(p, 1 << 20));
+    assert_true(lm_os_purge(p, 1 << 20));
+    lm_os_advise_huge(p, 1 << 20);
+    lm_os_populate(p, 1 << 20);
+    assert_true(lm_os_unmap(p, 1 << 20));
+    assert_true(lm_os_unmap(q, 1 << 16));
+    lm_os_cpu();
+    lm_os_cpu_count();
+    lm_os_yield();
+    assert_int_equal(errno, EDOM);
+}
+
 static void purges_to_zero(void **state)
 {
     char *p = lm_os_reserve(1 << 20, 4096);
@@ -81,8 +103,8 @@ static void knows_secrets(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(aligns), cmocka_unit_test(purges_to_zero),
-        cmocka_unit_test(remaps), cmocka_unit_test(fakes_failures), cmocka_unit_test(knows_secrets)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(aligns), cmocka_unit_test(keeps_errno),
+        cmocka_unit_test(purges_to_zero), cmocka_unit_test(remaps), cmocka_unit_test(fakes_failures), cmocka_unit_test(knows_secrets)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
