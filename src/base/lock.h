@@ -14,6 +14,7 @@
 enum lm_rank {
     LM_RANK_NONE,
     LM_RANK_BLOCK,    /* a building block's own lock */
+    LM_RANK_SOURCE,   /* a source of pages' own */
     LM_RANK_OPTIONS,  /* start-up and configuration */
     LM_RANK_HEAPS,    /* the registry of thread heaps */
     LM_RANK_ORPHANS,  /* slabs whose thread is gone */

@@ -24,6 +24,7 @@
 #define LM_PAGE_H
 
 #include "os/os.h"
+#include "page/buddy.h"
 
 #define LM_GRANULE_SHIFT 16
 #define LM_GRANULE ((size_t)1 << LM_GRANULE_SHIFT)
@@ -32,6 +33,7 @@ enum lm_kind {
     LM_FREE,         /* no live block here; also all but the first granule of a large span */
     LM_HEAD,         /* the arena's own descriptors and metadata */
     LM_META,         /* loam's bookkeeping */
+    LM_BLOCK,        /* memory of a building block */
     LM_DIRTY,        /* first granule of a dirty extent */
     LM_DIRTY_TAIL,   /* last granule of a dirty extent of two or more */
     LM_LARGE,        /* a block of its own */

@@ -175,7 +175,7 @@ LM_RACY void lm_page_each(void (*visit)(struct lm_span *span, void *arg), void *
 
         for (uint32_t g = arena->head; g < arena->frontier;) {
             struct lm_span *span = lm_arena_span(arena, g);
-            bool live = span->kind >= LM_LARGE || span->kind == LM_META;
+            bool live = span->kind >= LM_LARGE || span->kind == LM_META || span->kind == LM_BLOCK;
 
             if (live)
                 visit(span, arg);
@@ -201,6 +201,7 @@ static int span_check_arena(const struct lm_arena *arena, size_t *used)
             length = span->granules;
             break;
         case LM_META:
+        case LM_BLOCK:
         case LM_LARGE:
         case LM_SLAB_CURRENT:
         case LM_SLAB_PARTIAL:
