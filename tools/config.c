@@ -19,9 +19,8 @@ static void config_man(void)
     for (size_t i = 0; i < lm_option_count(); i++) {
         const struct lm_option *option = lm_option(i);
 
-        printf(".TP\n.BR %s : \\fI%s\\fR \" (default %s)\"\n%s%s\n", option->name, option->type,
-            option->standard, option->help,
-            option->start_only ? " Only before the first allocation." : "");
+        printf(".TP\n.BR %s : \\fI%s\\fR \" (default %s)\"\n%s%s\n", option->name, option->type, option->standard,
+            option->help, option->start_only ? " Only before the first allocation." : "");
     }
 }
 

@@ -4,17 +4,16 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char usage[] =
-    "loam - a memory allocator that explains itself\n"
-    "\n"
-    "usage: loam run [-c CONF] [--report FILE] [--fast] [--] PROGRAM [ARGUMENT...]\n"
-    "       loam config [-c CONF] [--man]\n"
-    "       loam --help | --version\n"
-    "\n"
-    "  run     runs a program on loam and reports what its memory cost\n"
-    "  config  lists every option with its value, default and origin\n"
-    "\n"
-    "`loam run --help` and `loam config --help` say more; so does `man loam`.\n";
+static const char usage[] = "loam - a memory allocator that explains itself\n"
+                            "\n"
+                            "usage: loam run [-c CONF] [--report FILE] [--fast] [--] PROGRAM [ARGUMENT...]\n"
+                            "       loam config [-c CONF] [--man]\n"
+                            "       loam --help | --version\n"
+                            "\n"
+                            "  run     runs a program on loam and reports what its memory cost\n"
+                            "  config  lists every option with its value, default and origin\n"
+                            "\n"
+                            "`loam run --help` and `loam config --help` say more; so does `man loam`.\n";
 
 static const char *const commands[] = {"run", "config"};
 

@@ -39,7 +39,7 @@ static const char usage[] =
 struct run {
     const char *conf, *report_path;
     bool fast;
-    char **program; /* and its arguments, NULL at the end */
+    char **program;      /* and its arguments, NULL at the end */
     char file[PATH_MAX]; /* of the figures */
     struct lm_report *figures;
 };
@@ -72,8 +72,8 @@ static bool run_find_program(const char *name, char out[PATH_MAX])
 /* libloam-malloc.so: LOAM_LIBRARY, beside the command, or where it is installed. */
 static bool run_find_library(char out[PATH_MAX])
 {
-    static const char *const places[] = {"", "../lib/", "../lib64/", "../lib/x86_64-linux-gnu/",
-        "../lib/aarch64-linux-gnu/"};
+    static const char *const places[] = {
+        "", "../lib/", "../lib64/", "../lib/x86_64-linux-gnu/", "../lib/aarch64-linux-gnu/"};
     char self[PATH_MAX - 64];
     const char *chosen = getenv("LOAM_LIBRARY");
     ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
@@ -217,8 +217,7 @@ static void run_report(FILE *out, double seconds, const struct rusage *usage_of)
     if (run.fast || f->state == LM_REPORT_NEW)
         fprintf(out, "loam: rounding   not counted\n");
     else
-        fprintf(out, "loam: rounding   %s of %s asked for (%.1f %%)\n", run_bytes(waste),
-            run_bytes(c->requested_bytes),
+        fprintf(out, "loam: rounding   %s of %s asked for (%.1f %%)\n", run_bytes(waste), run_bytes(c->requested_bytes),
             c->requested_bytes ? 100.0 * (double)waste / (double)c->requested_bytes : 0.0);
     if (f->state == LM_REPORT_FINISHED || f->state == LM_REPORT_ABORTED)
         fprintf(out, "loam: OS         asked for %s, returned %s, in %llu calls\n",
@@ -331,6 +330,6 @@ int tool_run(int argc, char **argv)
     while (wait4(run_child, &status, 0, &usage_of) < 0 && errno == EINTR)
         ;
     clock_gettime(CLOCK_MONOTONIC, &end);
-    return run_finish(status,
-        (double)(end.tv_sec - start.tv_sec) + (double)(end.tv_nsec - start.tv_nsec) / 1e9, &usage_of);
+    return run_finish(
+        status, (double)(end.tv_sec - start.tv_sec) + (double)(end.tv_nsec - start.tv_nsec) / 1e9, &usage_of);
 }

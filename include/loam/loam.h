@@ -61,7 +61,7 @@ struct loam_stats {
     size_t committed_bytes; /* memory in use by blocks, caches and bookkeeping, at most */
     size_t dirty_bytes;     /* of it freed and not yet returned to the OS */
     size_t live_small_bytes, live_large_bytes, live_huge_bytes; /* handed out, as rounded up */
-    size_t free_small_bytes; /* free objects in slabs */
+    size_t free_small_bytes;                                    /* free objects in slabs */
     size_t slabs, large_blocks, huge_blocks, threads;
     uint64_t os_calls;     /* made for memory, all kinds */
     uint64_t mapped_bytes; /* asked of the OS and returned to it, by all calls so far */

@@ -9,12 +9,12 @@
 #include "base/bits.h"
 
 struct lm_config {
-    size_t arena_bytes;       /* address space of the first arena; smaller under limits */
-    size_t large_bytes;       /* blocks above it are huge: mappings of their own */
-    size_t purge_ms;          /* freed spans are returned to the OS after this delay */
-    size_t dirty_bytes;       /* freed bytes kept at the most; 0: derived from the memory limit */
-    size_t remote_batch;      /* frees of other threads' blocks gathered by slab before they travel */
-    bool stats;               /* every call is counted (loam run --report); the common path is off */
+    size_t arena_bytes;  /* address space of the first arena; smaller under limits */
+    size_t large_bytes;  /* blocks above it are huge: mappings of their own */
+    size_t purge_ms;     /* freed spans are returned to the OS after this delay */
+    size_t dirty_bytes;  /* freed bytes kept at the most; 0: derived from the memory limit */
+    size_t remote_batch; /* frees of other threads' blocks gathered by slab before they travel */
+    bool stats;          /* every call is counted (loam run --report); the common path is off */
 };
 
 extern struct lm_config lm_config;

@@ -12,7 +12,7 @@ struct lm_list {
 };
 
 /* The structure of type `type` whose member `member` is the node `n`. */
-#define LM_CONTAINER(n, type, member) ((type *)(void *)((char *)(n) - offsetof(type, member)))
+#define LM_CONTAINER(n, type, member) ((type *)(void *)(((char *)(n)) - offsetof(type, member)))
 
 LM_INLINE void lm_list_init(struct lm_list *head)
 {

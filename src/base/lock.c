@@ -54,8 +54,7 @@ static bool lock_grab(struct lm_lock *lock)
 {
     uint32_t seen = FREE;
 
-    return __atomic_compare_exchange_n(
-        &lock->state, &seen, HELD, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+    return __atomic_compare_exchange_n(&lock->state, &seen, HELD, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
 }
 
 bool lm_lock_try(struct lm_lock *lock)

@@ -13,14 +13,14 @@
 /* In the order in which they may nest: a thread holding one takes only later ones. */
 enum lm_rank {
     LM_RANK_NONE,
-    LM_RANK_BLOCK,    /* a building block's own lock */
-    LM_RANK_SOURCE,   /* a source of pages' own */
-    LM_RANK_OPTIONS,  /* start-up and configuration */
-    LM_RANK_HEAPS,    /* the registry of thread heaps */
-    LM_RANK_ORPHANS,  /* slabs whose thread is gone */
-    LM_RANK_HUGE,     /* the registry of huge mappings */
-    LM_RANK_PAGES,    /* arenas and their spans */
-    LM_RANK_META,     /* loam's own bookkeeping memory */
+    LM_RANK_BLOCK,   /* a building block's own lock */
+    LM_RANK_SOURCE,  /* a source of pages' own */
+    LM_RANK_OPTIONS, /* start-up and configuration */
+    LM_RANK_HEAPS,   /* the registry of thread heaps */
+    LM_RANK_ORPHANS, /* slabs whose thread is gone */
+    LM_RANK_HUGE,    /* the registry of huge mappings */
+    LM_RANK_PAGES,   /* arenas and their spans */
+    LM_RANK_META,    /* loam's own bookkeeping memory */
     LM_RANK_COUNT
 };
 
@@ -29,7 +29,10 @@ struct lm_lock {
     uint32_t rank;
 };
 
-#define LM_LOCK_INIT(r) {0, (r)}
+#define LM_LOCK_INIT(r) \
+    { \
+        0, (r) \
+    }
 
 void lm_lock_take(struct lm_lock *lock);
 bool lm_lock_try(struct lm_lock *lock); /* true when taken */

@@ -24,8 +24,7 @@ static unsigned name_distance(const char *a, size_t a_length, const char *b, siz
             unsigned change = a[i - 1] != b[j - 1];
 
             here[j] = name_min3(above[j] + 1, here[j - 1] + 1, above[j - 1] + change);
-            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] &&
-                before[j - 2] + 1 < here[j])
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] && before[j - 2] + 1 < here[j])
                 here[j] = before[j - 2] + 1;
         }
         unsigned *oldest = before;

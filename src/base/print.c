@@ -23,8 +23,7 @@ struct text_format {
     unsigned longs; /* how many l; z counts as two */
 };
 
-static void text_put_padded(
-    struct lm_text *text, const char *s, size_t length, const struct text_format *format)
+static void text_put_padded(struct lm_text *text, const char *s, size_t length, const struct text_format *format)
 {
     size_t pad = format->width > length ? format->width - length : 0;
 
@@ -36,8 +35,8 @@ static void text_put_padded(
         text_put(text, ' ');
 }
 
-static void text_put_number(struct lm_text *text, uint64_t value, unsigned base, const char *prefix,
-    const struct text_format *format)
+static void text_put_number(
+    struct lm_text *text, uint64_t value, unsigned base, const char *prefix, const struct text_format *format)
 {
     struct text_format rest = *format;
     char digits[DIGITS + 4];
@@ -72,8 +71,7 @@ static void text_put_bytes(struct lm_text *text, uint64_t bytes, const struct te
     if (unit == 0)
         lm_text_add(&part, "%llu B", (unsigned long long)bytes);
     else
-        lm_text_add(&part, "%llu.%u %ciB", (unsigned long long)bytes, (unsigned)(rest * 10 / 1024),
-            "KMGTPE"[unit - 1]);
+        lm_text_add(&part, "%llu.%u %ciB", (unsigned long long)bytes, (unsigned)(rest * 10 / 1024), "KMGTPE"[unit - 1]);
     text_put_padded(text, buffer, part.length, format);
 }
 
@@ -82,8 +80,7 @@ static uint64_t text_unsigned(va_list *args, unsigned longs)
     return longs ? va_arg(*args, unsigned long long) : va_arg(*args, unsigned);
 }
 
-static void text_convert(
-    struct lm_text *text, char conversion, const struct text_format *format, va_list *args)
+static void text_convert(struct lm_text *text, char conversion, const struct text_format *format, va_list *args)
 {
     const char *s;
     long long value;
@@ -104,8 +101,7 @@ static void text_convert(
         break;
     case 'd':
         value = format->longs ? va_arg(*args, long long) : va_arg(*args, int);
-        text_put_number(text, value < 0 ? 0 - (uint64_t)value : (uint64_t)value, 10,
-            value < 0 ? "-" : "", format);
+        text_put_number(text, value < 0 ? 0 - (uint64_t)value : (uint64_t)value, 10, value < 0 ? "-" : "", format);
         break;
     case 'u':
         text_put_number(text, text_unsigned(args, format->longs), 10, "", format);

@@ -9,9 +9,9 @@
 #include <stdarg.h>
 
 struct lm_text {
-    char *at;         /* the buffer */
-    size_t capacity;  /* its bytes, at least 1 */
-    size_t length;    /* bytes written, without the NUL; always < capacity */
+    char *at;        /* the buffer */
+    size_t capacity; /* its bytes, at least 1 */
+    size_t length;   /* bytes written, without the NUL; always < capacity */
 };
 
 /* Appends. Returns nothing: text that is cut is still text. */

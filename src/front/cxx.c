@@ -86,8 +86,8 @@ static LM_COLD void *cxx_nothrow_slow(size_t size, size_t align, bool array)
     if (p)
         return p;
     if (align) {
-        CXX_FUNCTION(aligned, dlsym(RTLD_NEXT, array ? "_ZnamSt11align_val_tRKSt9nothrow_t"
-                                                     : "_ZnwmSt11align_val_tRKSt9nothrow_t"));
+        CXX_FUNCTION(aligned,
+            dlsym(RTLD_NEXT, array ? "_ZnamSt11align_val_tRKSt9nothrow_t" : "_ZnwmSt11align_val_tRKSt9nothrow_t"));
         return aligned ? aligned(size, align, NULL) : NULL;
     }
     CXX_FUNCTION(plain, dlsym(RTLD_NEXT, array ? "_ZnamRKSt9nothrow_t" : "_ZnwmRKSt9nothrow_t"));
@@ -136,17 +136,17 @@ static LM_COLD void *cxx_nothrow_slow(size_t size, size_t align, bool array)
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wunused-parameter"
 
-CXX_NEW(_Znwm)                                      /* new */
-CXX_NEW(_Znam)                                      /* new[] */
-CXX_NEW_NOTHROW(_ZnwmRKSt9nothrow_t, false)                /* new (nothrow) */
-CXX_NEW_NOTHROW(_ZnamRKSt9nothrow_t, true)                /* new[] (nothrow) */
-CXX_NEW_ALIGNED(_ZnwmSt11align_val_t)               /* new (align) */
-CXX_NEW_ALIGNED(_ZnamSt11align_val_t)               /* new[] (align) */
+CXX_NEW(_Znwm)                              /* new */
+CXX_NEW(_Znam)                              /* new[] */
+CXX_NEW_NOTHROW(_ZnwmRKSt9nothrow_t, false) /* new (nothrow) */
+CXX_NEW_NOTHROW(_ZnamRKSt9nothrow_t, true)  /* new[] (nothrow) */
+CXX_NEW_ALIGNED(_ZnwmSt11align_val_t)       /* new (align) */
+CXX_NEW_ALIGNED(_ZnamSt11align_val_t)       /* new[] (align) */
 CXX_NEW_ALIGNED_NOTHROW(_ZnwmSt11align_val_tRKSt9nothrow_t, false)
 CXX_NEW_ALIGNED_NOTHROW(_ZnamSt11align_val_tRKSt9nothrow_t, true)
-CXX_DELETE(_ZdlPv)                                  /* delete */
-CXX_DELETE(_ZdaPv)                                  /* delete[] */
-CXX_DELETE(_ZdlPvm, , size_t size)                  /* sized */
+CXX_DELETE(_ZdlPv)                 /* delete */
+CXX_DELETE(_ZdaPv)                 /* delete[] */
+CXX_DELETE(_ZdlPvm, , size_t size) /* sized */
 CXX_DELETE(_ZdaPvm, , size_t size)
 CXX_DELETE(_ZdlPvRKSt9nothrow_t, , const void *tag) /* after a constructor threw */
 CXX_DELETE(_ZdaPvRKSt9nothrow_t, , const void *tag)

@@ -96,17 +96,16 @@ int malloc_info(int options, FILE *stream)
         "<total type=\"rest\" count=\"0\" size=\"%zu\"/>\n"
         "<system type=\"current\" size=\"%zu\"/>\n<system type=\"max\" size=\"%zu\"/>\n"
         "<aspace type=\"total\" size=\"%zu\"/>\n<aspace type=\"mprotect\" size=\"%zu\"/>\n</heap>\n",
-        info.ordblks, info.fordblks - info.keepcost, info.keepcost, info.arena, pages.peak_bytes,
-        pages.reserved_bytes, pages.writable_bytes);
+        info.ordblks, info.fordblks - info.keepcost, info.keepcost, info.arena, pages.peak_bytes, pages.reserved_bytes,
+        pages.writable_bytes);
     fprintf(stream,
         "<total type=\"fast\" count=\"%zu\" size=\"%zu\"/>\n"
         "<total type=\"rest\" count=\"0\" size=\"%zu\"/>\n"
         "<total type=\"mmap\" count=\"%zu\" size=\"%zu\"/>\n"
         "<system type=\"current\" size=\"%zu\"/>\n<system type=\"max\" size=\"%zu\"/>\n"
         "<aspace type=\"total\" size=\"%zu\"/>\n<aspace type=\"mprotect\" size=\"%zu\"/>\n</malloc>\n",
-        info.ordblks, info.fordblks - info.keepcost, info.keepcost, info.hblks, info.hblkhd,
-        info.arena + info.hblkhd, pages.peak_bytes + info.hblkhd, pages.reserved_bytes + info.hblkhd,
-        pages.writable_bytes + info.hblkhd);
+        info.ordblks, info.fordblks - info.keepcost, info.keepcost, info.hblks, info.hblkhd, info.arena + info.hblkhd,
+        pages.peak_bytes + info.hblkhd, pages.reserved_bytes + info.hblkhd, pages.writable_bytes + info.hblkhd);
     return ferror(stream) ? -1 : 0;
 }
 

@@ -27,8 +27,8 @@ void lm_start_slow(void)
 }
 
 /* In rank order. */
-static struct lm_lock *const fork_locks[] = {&init_lock, &lm_heaps_lock, &lm_orphans_lock, &lm_huge_lock,
-    &lm_page_lock, &lm_meta_lock};
+static struct lm_lock *const fork_locks[] = {
+    &init_lock, &lm_heaps_lock, &lm_orphans_lock, &lm_huge_lock, &lm_page_lock, &lm_meta_lock};
 enum { FORK_LOCKS = sizeof fork_locks / sizeof fork_locks[0] };
 static __thread bool fork_took __attribute__((tls_model("initial-exec")));
 

@@ -10,8 +10,7 @@ enum { SIZE, MS, COUNT, BOOL };
 enum { ANY, START };
 static const char *const option_types[] = {"size", "ms", "count", "bool"};
 
-#define OPTION(n, t, field, standard, least, most, when, help) \
-    {#n, NULL, standard, help, least, most, when == START},
+#define OPTION(n, t, field, standard, least, most, when, help) {#n, NULL, standard, help, least, most, when == START},
 static struct lm_option option_table[] = {
 #include "front/options.def"
 };
@@ -95,8 +94,7 @@ static bool option_number(const char *s, size_t length, bool is_size, size_t *ou
     size_t value = 0, i = 0;
 
     for (; i < length && s[i] >= '0' && s[i] <= '9'; i++)
-        if (__builtin_mul_overflow(value, 10, &value) ||
-            __builtin_add_overflow(value, (size_t)(s[i] - '0'), &value))
+        if (__builtin_mul_overflow(value, 10, &value) || __builtin_add_overflow(value, (size_t)(s[i] - '0'), &value))
             return false;
     if (i == 0)
         return false;
@@ -113,8 +111,8 @@ static bool option_number(const char *s, size_t length, bool is_size, size_t *ou
 }
 
 /* One line on stderr about a fault, with what would be right. */
-static void option_complain(enum lm_origin origin, const char *fault, const char *what, size_t length,
-    const char *advice)
+static void option_complain(
+    enum lm_origin origin, const char *fault, const char *what, size_t length, const char *advice)
 {
     char word[VALUE_MAX + 1];
 
@@ -140,8 +138,7 @@ static bool option_unknown(enum lm_origin origin, const char *key, size_t length
     return false;
 }
 
-static bool option_bad_value(
-    enum lm_origin origin, size_t i, const char *value, size_t length, size_t nearest)
+static bool option_bad_value(enum lm_origin origin, size_t i, const char *value, size_t length, size_t nearest)
 {
     char advice[160], low[32], high[32], near[32], fault[64];
     struct lm_text text = {advice, sizeof advice, 0}, fault_text = {fault, sizeof fault, 0};
@@ -172,11 +169,11 @@ static bool option_parse_one(const char *item, size_t length, enum lm_origin ori
         if (!option_number(colon + 1, value_length, option_place[i].type == SIZE, &value))
             return option_bad_value(origin, i, colon + 1, value_length, lm_option_value(i));
         if (value < option->least || value > option->most)
-            return option_bad_value(origin, i, colon + 1, value_length,
-                value < option->least ? option->least : option->most);
+            return option_bad_value(
+                origin, i, colon + 1, value_length, value < option->least ? option->least : option->most);
         if (running && option->start_only) {
-            option_complain(origin, "too late for option", item, key_length,
-                ": it can only be chosen before the first allocation");
+            option_complain(
+                origin, "too late for option", item, key_length, ": it can only be chosen before the first allocation");
             return false;
         }
         option_set(i, value, origin);

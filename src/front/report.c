@@ -1,4 +1,5 @@
-/* report.c: see report.h. */
+/* report.c: see report.h. The file is opened and closed by bare system calls: libc's are cancellation points, and this
+ * happens inside the first malloc, with a lock held. */
 #include "front/report.h"
 #include "front/front.h"
 
@@ -6,6 +7,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 static struct lm_report *report_file;
@@ -34,18 +36,18 @@ void lm_report_start(void)
     uint32_t pid, nobody = 0;
     int saved = errno, fd;
 
-    if (!path || (fd = open(path, O_RDWR | O_CLOEXEC)) < 0) {
+    if (!path || (fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDWR | O_CLOEXEC)) < 0) {
         errno = saved;
         return;
     }
     pid = (uint32_t)getpid();
     file = mmap(NULL, sizeof *file, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    close(fd);
+    syscall(SYS_close, fd);
     errno = saved;
     if (file == MAP_FAILED)
         return;
-    if (memcmp(file->magic, LM_REPORT_MAGIC, sizeof file->magic) != 0 ||
-        file->version != LM_REPORT_VERSION || file->bytes != sizeof *file ||
+    if (memcmp(file->magic, LM_REPORT_MAGIC, sizeof file->magic) != 0 || file->version != LM_REPORT_VERSION ||
+        file->bytes != sizeof *file ||
         (!__atomic_compare_exchange_n(&file->pid, &nobody, pid, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED) &&
             nobody != pid)) {
         munmap(file, sizeof *file);

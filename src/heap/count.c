@@ -15,8 +15,8 @@ void lm_count_malloc(size_t requested, size_t given)
     uint64_t live = __atomic_add_fetch(&lm_counts->live_bytes, given, __ATOMIC_RELAXED);
     uint64_t peak = __atomic_load_n(&lm_counts->peak_bytes, __ATOMIC_RELAXED);
 
-    while (live > peak && !__atomic_compare_exchange_n(&lm_counts->peak_bytes, &peak, live, true,
-                              __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+    while (live > peak &&
+        !__atomic_compare_exchange_n(&lm_counts->peak_bytes, &peak, live, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
         ;
     count_add(&lm_counts->allocations, 1);
     count_add(&lm_counts->requested_bytes, requested);
@@ -74,8 +74,8 @@ int lm_heap_check(void)
             const struct lm_span *slab = lm_span_at(id);
 
             fault = slab->kind == LM_SLAB_PARTIAL && slab->size_class == c && lm_slab_owner(slab) == heap
-                        ? lm_slab_check(slab)
-                        : __LINE__;
+                ? lm_slab_check(slab)
+                : __LINE__;
         }
     }
     for (lm_span_id id = heap->lists.full; id && !fault; id = lm_span_at(id)->next)

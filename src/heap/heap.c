@@ -41,8 +41,7 @@ void lm_lists_unlink(lm_span_id *head, struct lm_span *slab)
 
 LM_RACY unsigned lm_slab_live(const struct lm_span *slab)
 {
-    return slab->kind == LM_SLAB_FULL ? slab->capacity - (lm_slab_reserve(slab) - slab->countdown)
-                                      : slab->countdown;
+    return slab->kind == LM_SLAB_FULL ? slab->capacity - (lm_slab_reserve(slab) - slab->countdown) : slab->countdown;
 }
 
 void lm_lists_give(struct lm_lists *lists, struct lm_span *slab, unsigned live)
@@ -88,8 +87,7 @@ struct lm_span *lm_lists_take(struct lm_lists *lists, unsigned size_class)
     for (int i = 0; id && i < LOOKS; i++) {
         struct lm_span *slab = lm_span_at(id);
 
-        if (!best || slab->countdown > best->countdown ||
-            (slab->countdown == best->countdown && slab < best))
+        if (!best || slab->countdown > best->countdown || (slab->countdown == best->countdown && slab < best))
             best = slab;
         id = slab->next;
     }

@@ -23,9 +23,9 @@
 #include "slab/slab.h"
 
 enum {
-    LM_DIRECT_MAX = 1024,   /* sizes up to it find their slab by size, larger ones by class */
-    LM_DIRECT_CLASSES = 32, /* classes of these sizes */
-    LM_BUCKETS = 64,      /* slabs of other threads whose frees are gathered at a time */
+    LM_DIRECT_MAX = 1024,           /* sizes up to it find their slab by size, larger ones by class */
+    LM_DIRECT_CLASSES = 32,         /* classes of these sizes */
+    LM_BUCKETS = 64,                /* slabs of other threads whose frees are gathered at a time */
     LM_MAILBOX_CLOSED = 0x00ffffff, /* no span has this id: arena 0 is smaller */
 };
 
@@ -38,7 +38,7 @@ struct lm_bucket {
 
 /* What the common path of malloc reads: the slabs to allocate from. */
 struct lm_fast {
-    struct lm_span *direct[LM_DIRECT_MAX / 16 + 1];          /* by (size + 15) / 16 */
+    struct lm_span *direct[LM_DIRECT_MAX / 16 + 1];           /* by (size + 15) / 16 */
     struct lm_span *by_class[LM_CLASSES - LM_DIRECT_CLASSES]; /* by class, above LM_DIRECT_MAX */
 };
 

@@ -60,7 +60,7 @@ static bool huge_reserve(void)
         huge_slots = old_slots;
         return old && huge_count + 1 < huge_slots; /* fuller than it should be, but it finds its entries */
     }
-    for (size_t i = 0; i < old_slots; i++)
+    for (size_t i = 0; old && i < old_slots; i++)
         if (old[i].start)
             *huge_slot(old[i].start) = old[i];
     if (old)

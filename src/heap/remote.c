@@ -73,8 +73,7 @@ void lm_remote_free(struct lm_span *slab, void *p)
     bucket->count++;
     if (++heap->pending >= PENDING_MAX)
         lm_remote_flush(heap);
-    else if (bucket->count >= lm_config.remote_batch ||
-             bucket->count * lm_slab_object_size(slab) >= BUCKET_BYTES)
+    else if (bucket->count >= lm_config.remote_batch || bucket->count * lm_slab_object_size(slab) >= BUCKET_BYTES)
         remote_send(heap, bucket);
 }
 
@@ -89,8 +88,7 @@ static bool remote_mail(struct lm_heap *to, struct lm_span *slab)
             return false;
         slab->mail_next = seen;
         /* release: pairs with the exchange in lm_remote_receive */
-    } while (!__atomic_compare_exchange_n(
-        &to->mailbox, &seen, id, true, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE));
+    } while (!__atomic_compare_exchange_n(&to->mailbox, &seen, id, true, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE));
     return true;
 }
 

@@ -48,7 +48,7 @@ bool lm_remote_receive(struct lm_heap *heap); /* empties the mailbox; true when 
 void lm_remote_close(struct lm_heap *heap);   /* nothing can be mailed to the heap any more */
 
 /* -- adopt.c -- */
-void lm_orphans_add_all(struct lm_heap *heap); /* of a thread that ends */
+void lm_orphans_add_all(struct lm_heap *heap);                              /* of a thread that ends */
 struct lm_span *lm_orphans_take(struct lm_heap *heap, unsigned size_class); /* or NULL */
 bool lm_orphans_receive(struct lm_span *slab); /* delivers; false when it is no orphan (any more) */
 void *lm_orphans_malloc(unsigned size_class);  /* for threads past having a heap */
@@ -57,9 +57,9 @@ void lm_orphans_after_fork(struct lm_heap *mine);
 /* -- large.c, huge.c -- */
 void *lm_large_malloc(size_t size, size_t align, bool *zeroed);
 void *lm_huge_malloc(size_t size, size_t align);
-bool lm_huge_free(void *p);                    /* false: no huge block starts there */
-size_t lm_huge_usable(const void *p);          /* 0: no huge block starts there */
-void *lm_huge_resize(void *p, size_t size);    /* NULL: could not; the block is as it was */
+bool lm_huge_free(void *p);                 /* false: no huge block starts there */
+size_t lm_huge_usable(const void *p);       /* 0: no huge block starts there */
+void *lm_huge_resize(void *p, size_t size); /* NULL: could not; the block is as it was */
 enum lm_huge_place { LM_HUGE_OUTSIDE, LM_HUGE_INSIDE, LM_HUGE_FREED };
 enum lm_huge_place lm_huge_place(const void *p); /* of a pointer that starts no huge block */
 void lm_huge_stats(struct lm_heap_stats *out);

@@ -100,8 +100,8 @@ static bool fake_fails(enum lm_os_call kind, size_t more)
 {
     uint64_t n = ++fake_kind[kind].calls;
     bool fails = n == fake_kind[kind].fail_nth || (fake_kind[kind].fail_from && n >= fake_kind[kind].fail_from) ||
-                 (fake_kind[kind].fail_every && n % fake_kind[kind].fail_every == 0) ||
-                 (more && (more > fake_limit || fake_mapped > fake_limit - more));
+        (fake_kind[kind].fail_every && n % fake_kind[kind].fail_every == 0) ||
+        (more && (more > fake_limit || fake_mapped > fake_limit - more));
 
     if (fails)
         errno = ENOMEM;

@@ -22,8 +22,8 @@ void lm_fake_fail_every(enum lm_os_call kind, uint64_t n);
 /* reserve, map and the growth of remap fail when more than so many bytes would be mapped in all. */
 void lm_fake_limit_bytes(size_t bytes);
 
-void lm_fake_page_size(size_t bytes);     /* 16 KiB, 64 KiB: multiples of the real one */
-void lm_fake_clock(uint64_t ms);          /* the clock stands still at this */
+void lm_fake_page_size(size_t bytes); /* 16 KiB, 64 KiB: multiples of the real one */
+void lm_fake_clock(uint64_t ms);      /* the clock stands still at this */
 void lm_fake_memory_limit(size_t bytes);
 void lm_fake_address_limit(size_t bytes);
 

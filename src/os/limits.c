@@ -53,8 +53,7 @@ static size_t limits_number(const char *folder, const char *file)
     if (!limits_read(path, content, sizeof content) || *c < '0' || *c > '9')
         return SIZE_MAX;
     for (; *c >= '0' && *c <= '9'; c++)
-        if (__builtin_mul_overflow(value, 10, &value) ||
-            __builtin_add_overflow(value, (size_t)(*c - '0'), &value))
+        if (__builtin_mul_overflow(value, 10, &value) || __builtin_add_overflow(value, (size_t)(*c - '0'), &value))
             return SIZE_MAX;
     return value;
 }

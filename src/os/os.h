@@ -91,9 +91,9 @@ enum lm_os_call {
 };
 
 struct lm_os_counter {
-    uint64_t calls;  /* that succeeded */
+    uint64_t calls; /* that succeeded */
     uint64_t failed;
-    uint64_t bytes;  /* by calls that succeeded; for remap the growth or shrinkage */
+    uint64_t bytes; /* by calls that succeeded; for remap the growth or shrinkage */
 };
 
 /* A snapshot, each counter by itself exact. */

@@ -8,10 +8,10 @@
 #include <errno.h>
 
 enum {
-    FIRST_STEP = 16,    /* granules: 1 MiB, what a small program needs in all */
+    FIRST_STEP = 16,     /* granules: 1 MiB, what a small program needs in all */
     LARGEST_STEP = 1024, /* 64 MiB: beyond it fewer calls are not felt */
-    DESCRIBE = 1024,    /* descriptors at a time: 64 KiB of them, for 64 MiB */
-    SMALLEST = 16       /* granules of the smallest arena that is worth having: 1 MiB */
+    DESCRIBE = 1024,     /* descriptors at a time: 64 KiB of them, for 64 MiB */
+    SMALLEST = 16        /* granules of the smallest arena that is worth having: 1 MiB */
 };
 
 struct lm_first_arena lm_first_arena;
@@ -64,8 +64,8 @@ struct lm_span *lm_span_of(const void *p)
 
         if (granule < arena->granules)
             return granule < __atomic_load_n(&arena->described, __ATOMIC_RELAXED)
-                       ? lm_arena_span(arena, (uint32_t)granule)
-                       : NULL;
+                ? lm_arena_span(arena, (uint32_t)granule)
+                : NULL;
     }
     return NULL;
 }
@@ -99,8 +99,7 @@ static bool arena_commit(struct lm_arena *arena, uint32_t granules)
         return false;
     if (!arena_describe(arena, arena->frontier + granules))
         return false;
-    if (!lm_os_commit(
-            arena->base + (size_t)arena->frontier * LM_GRANULE, (size_t)granules * LM_GRANULE))
+    if (!lm_os_commit(arena->base + (size_t)arena->frontier * LM_GRANULE, (size_t)granules * LM_GRANULE))
         return false;
     arena->frontier += granules;
     return true;

@@ -7,11 +7,11 @@
 
 struct lm_arena {
     char *base;
-    uint32_t granules;    /* of the whole reserve */
-    uint32_t head;        /* first granule for spans */
-    uint32_t frontier;    /* granules below it are writable */
-    uint32_t described;   /* granules below it have writable descriptors; >= frontier */
-    uint32_t number;      /* its place in lm_arenas */
+    uint32_t granules;     /* of the whole reserve */
+    uint32_t head;         /* first granule for spans */
+    uint32_t frontier;     /* granules below it are writable */
+    uint32_t described;    /* granules below it have writable descriptors; >= frontier */
+    uint32_t number;       /* its place in lm_arenas */
     struct lm_buddy buddy; /* clean free granules below the frontier */
 };
 

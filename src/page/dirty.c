@@ -192,8 +192,7 @@ struct lm_span *lm_dirty_take(uint32_t granules, uint32_t align_granules)
     bits = dirty_bin_used[word] & (~(uint64_t)0 << dirty_bin_of(granules) % 64);
     for (;;) {
         while (bits) {
-            struct lm_span *span =
-                dirty_search_bin(word * 64 + lm_lowest_bit(bits), granules, align_granules);
+            struct lm_span *span = dirty_search_bin(word * 64 + lm_lowest_bit(bits), granules, align_granules);
 
             if (span)
                 return span;

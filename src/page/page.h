@@ -126,8 +126,7 @@ void *lm_span_start(const struct lm_span *span);
 
 /* A run of granules, aligned to align_granules (a power of two), or NULL with ENOMEM. *zeroed tells whether
  * its memory reads as zero. Its first descriptor is kind `kind`, owner NULL, all else zero; the others FREE. */
-struct lm_span *lm_span_alloc(
-    uint32_t granules, uint32_t align_granules, enum lm_kind kind, bool *zeroed);
+struct lm_span *lm_span_alloc(uint32_t granules, uint32_t align_granules, enum lm_kind kind, bool *zeroed);
 
 /* Gives a span back; its memory becomes dirty and is returned to the OS later. */
 void lm_span_free(struct lm_span *span);

@@ -44,8 +44,7 @@ static uint32_t span_place(struct lm_arena *arena, uint32_t granules, uint32_t a
     return first + skip;
 }
 
-static struct lm_span *span_find(
-    uint32_t granules, uint32_t align, enum lm_kind kind, bool *zeroed)
+static struct lm_span *span_find(uint32_t granules, uint32_t align, enum lm_kind kind, bool *zeroed)
 {
     struct lm_span *span = lm_dirty_take(granules, align);
 
@@ -73,8 +72,7 @@ static bool span_has_room(uint32_t granules)
     return false;
 }
 
-struct lm_span *lm_span_alloc(
-    uint32_t granules, uint32_t align_granules, enum lm_kind kind, bool *zeroed)
+struct lm_span *lm_span_alloc(uint32_t granules, uint32_t align_granules, enum lm_kind kind, bool *zeroed)
 {
     struct lm_span *span = NULL;
 

@@ -17,11 +17,11 @@ enum {
 };
 
 struct lm_class {
-    uint64_t magic;    /* ceil(2^64 / size) */
-    uint32_t size;     /* bytes */
-    uint16_t capacity; /* objects a slab */
-    uint8_t granules;  /* a slab */
-    uint8_t colours;   /* different offsets of the first object, at least 1 */
+    uint64_t magic;       /* ceil(2^64 / size) */
+    uint32_t size;        /* bytes */
+    uint16_t capacity;    /* objects a slab */
+    uint8_t granules;     /* a slab */
+    uint8_t colours;      /* different offsets of the first object, at least 1 */
     uint32_t colour_step; /* bytes between them; a multiple of the objects' alignment */
 };
 

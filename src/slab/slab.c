@@ -35,8 +35,7 @@ bool lm_slab_carve(struct lm_span *slab)
     size_t size = lm_slab_object_size(slab), page = lm_os_page_size();
     char *from = slab->first + slab->carved * size;
     char *page_end = (char *)lm_align_down((uintptr_t)from, page) + page;
-    size_t count = lm_min(((size_t)(page_end - from) + size - 1) / size,
-        (size_t)slab->capacity - slab->carved);
+    size_t count = lm_min(((size_t)(page_end - from) + size - 1) / size, (size_t)slab->capacity - slab->carved);
     struct lm_object *object = (struct lm_object *)(void *)from;
 
     if (count == 0)
@@ -85,8 +84,8 @@ static void slab_prove(const struct lm_span *slab, const struct lm_object *objec
 unsigned lm_slab_collect(struct lm_span *slab, bool delivered)
 {
     /* acquire: pairs with the release in lm_slab_push_remote, so that the pushed links are seen */
-    uintptr_t word = __atomic_fetch_and(
-        &slab->remote, delivered ? (uintptr_t)0 : (uintptr_t)LM_MAILED, __ATOMIC_ACQ_REL);
+    uintptr_t word =
+        __atomic_fetch_and(&slab->remote, delivered ? (uintptr_t)0 : (uintptr_t)LM_MAILED, __ATOMIC_ACQ_REL);
     struct lm_object *head = (struct lm_object *)(word & ~(uintptr_t)LM_MAILED), *object = head;
     unsigned count = 1;
 
@@ -109,8 +108,8 @@ bool lm_slab_push_remote(struct lm_span *slab, struct lm_object *head, struct lm
 
     do
         lm_object_link(tail, (struct lm_object *)(seen & ~(uintptr_t)LM_MAILED));
-    while (!__atomic_compare_exchange_n(&slab->remote, &seen, (uintptr_t)head | LM_MAILED, true,
-        __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
+    while (!__atomic_compare_exchange_n(
+        &slab->remote, &seen, (uintptr_t)head | LM_MAILED, true, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
     return !(seen & LM_MAILED);
 }
 
@@ -121,8 +120,7 @@ LM_RACY unsigned lm_slab_count_free(const struct lm_span *slab)
     unsigned count = 0;
 
     for (const struct lm_object *object = slab->free;
-         object && (size_t)((const char *)object - start) < bytes && count < slab->capacity;
-         object = object->next) {
+         object && (size_t)((const char *)object - start) < bytes && count < slab->capacity; object = object->next) {
         if (LOAM_HARDENING && !lm_object_is_marked(object))
             break;
         count++;

@@ -85,7 +85,7 @@ LM_INLINE bool lm_slab_holds(const struct lm_span *slab, const void *p)
     size_t carved = __atomic_load_n(&slab->carved, __ATOMIC_RELAXED); /* the owner may be carving others */
 
     return lm_slab_on_boundary(slab, p) &&
-           (size_t)((const char *)p - slab->first) < carved * lm_class[slab->size_class].size;
+        (size_t)((const char *)p - slab->first) < carved * lm_class[slab->size_class].size;
 }
 
 /* A new slab of the class with nothing carved, state CURRENT, or NULL with ENOMEM. `colour` is any number;

@@ -16,7 +16,8 @@ static void gives_up_at_3()
         std::set_new_handler(nullptr);
 }
 
-struct refusal {};
+struct refusal {
+};
 static void refuses()
 {
     calls++;
@@ -40,7 +41,8 @@ static void handlers()
     CHECK(throws_bad_alloc([] { ::operator delete(::operator new(impossible)); }));
     CHECK(calls == 3);
     CHECK(throws_bad_alloc([] { ::operator delete[](::operator new[](impossible)); }));
-    CHECK(throws_bad_alloc([] { ::operator delete(::operator new(impossible, std::align_val_t(64)), std::align_val_t(64)); }));
+    CHECK(throws_bad_alloc(
+        [] { ::operator delete(::operator new(impossible, std::align_val_t(64)), std::align_val_t(64)); }));
     calls = 0;
     std::set_new_handler(gives_up_at_3);
     void *none = ::operator new(impossible, std::nothrow);

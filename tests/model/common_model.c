@@ -70,7 +70,7 @@ static bool shadow_insert(int slot)
     before = treap_end(left, true);
     behind = treap_end(right, false);
     fits = (before < 0 || shadow[before].p + shadow[before].size <= s->p) &&
-           (behind < 0 || s->p + (s->size ? s->size : 1) <= shadow[behind].p);
+        (behind < 0 || s->p + (s->size ? s->size : 1) <= shadow[behind].p);
     root = treap_merge(treap_merge(left, slot), right);
     return fits;
 }
@@ -263,8 +263,8 @@ void model_generate(uint64_t seed, struct model_op *ops, size_t count)
 /* -- rounds in children, and shrinking ---------------------------------------------------------------------- */
 
 /* What a round in a child found: 0 nothing, else a description in `found`. */
-static int try_in_child(const struct model_target *target, const struct model_op *ops, size_t count, bool quiet,
-    char found[200])
+static int try_in_child(
+    const struct model_target *target, const struct model_op *ops, size_t count, bool quiet, char found[200])
 {
     int ends[2], status;
     ssize_t n;

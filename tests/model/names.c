@@ -13,13 +13,13 @@ static size_t own_usable(void *p)
 
 int main(int argc, char **argv)
 {
-    static const struct model_target own = {"loam_malloc", loam_malloc, loam_calloc, loam_realloc,
-        loam_aligned_alloc, loam_free, own_usable, NULL, 60u << 20};
+    static const struct model_target own = {"loam_malloc", loam_malloc, loam_calloc, loam_realloc, loam_aligned_alloc,
+        loam_free, own_usable, NULL, 60u << 20};
 #if LOAM_OWN_NAMES
     return model_main(argc, argv, &own, 300000);
 #else
-    static const struct model_target usual = {"malloc", malloc, calloc, realloc, aligned_alloc, free,
-        malloc_usable_size, NULL, 60u << 20};
+    static const struct model_target usual = {
+        "malloc", malloc, calloc, realloc, aligned_alloc, free, malloc_usable_size, NULL, 60u << 20};
 
     return model_main(argc, argv, &usual, 8000000) || model_main(argc, argv, &own, 3000000);
 #endif

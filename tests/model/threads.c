@@ -42,7 +42,8 @@ static void check(const struct block *b)
 static struct block *make(uint64_t *seed)
 {
     static const size_t most[] = {100, 100, 1000, 5000, 40000, 300000};
-    size_t size = sizeof(struct block) + 1 + next_random(seed) % most[next_random(seed) % 60 ? next_random(seed) % 4 : 5];
+    size_t size =
+        sizeof(struct block) + 1 + next_random(seed) % most[next_random(seed) % 60 ? next_random(seed) % 4 : 5];
     struct block *b = next_random(seed) % 4 ? loam_malloc(size) : loam_calloc(1, size);
 
     if (!b)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Interpreters and compilers. test: timeout=300
 source "${LOAM_SOURCE:?}/tests/programs/lib.sh" || exit 1
-need python3 perl ruby lua5.4 tclsh gawk bc gcc g++ clang
+need python3 perl ruby lua5.4 tclsh gawk bc gcc g++ clang node
 
 same python3 python3 -c '
 import json, re, threading, hashlib
@@ -23,6 +23,11 @@ h = Hash.new { |a, k| a[k] = [] }
 GC.start
 puts h.values.map { |v| v.join.size }.sum, h[5][0, 5].inspect
 puts 8.times.map { |n| Thread.new { (1..20000).map(&:to_s).join.size } }.map(&:value).inspect'
+same node node -e '
+const m = new Map(); for (let i = 0; i < 200000; i++) m.set("k" + i % 9973, (m.get("k" + i % 9973) || "") + i);
+console.log([...m.values()].reduce((a, v) => a + v.length, 0), Buffer.alloc(3e6, "loam").toString("base64").length);
+const z = require("zlib"), b = Buffer.from(JSON.stringify([...m]));
+console.log(b.length, z.gunzipSync(z.gzipSync(b)).equals(b), require("crypto").createHash("sha1").update(b).digest("hex"))'
 same lua lua5.4 -e '
 local t = {} for i = 1, 200000 do t[i] = tostring(i) .. "x" end
 table.sort(t) print(#table.concat(t), t[1], t[100000])'

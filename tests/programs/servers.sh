@@ -2,7 +2,7 @@
 # Servers under a little load, on loopback and sockets of their own. test: timeout=400 serial
 source "${LOAM_SOURCE:?}/tests/programs/lib.sh" || exit 1
 nginx=$(command -v nginx || echo /usr/sbin/nginx)
-need redis-server redis-cli curl "$nginx" python3
+need redis-server redis-cli memcached curl "$nginx" python3
 
 # wait_for FILE-TEST...: up to 20 s
 wait_for() {
@@ -32,6 +32,45 @@ redis_session() { # preload
 redis_session '' >redis.libc
 redis_session "$library" >redis.loam
 cmp redis.libc redis.loam
+
+memcached_session() { # preload
+    rm -f memcached.sock
+    LD_PRELOAD=$1 memcached -u "$(id -un)" -s "$work/memcached.sock" -m 16 -t 4 >memcached.log 2>&1 &
+    local server=$!
+    wait_for test -S memcached.sock
+    python3 - <<'END'
+import hashlib, socket
+connections = []
+for n in range(8):
+    s = socket.socket(socket.AF_UNIX)
+    s.connect("memcached.sock")
+    connections.append(s.makefile("rwb"))
+def value(i): return (b"%d," % i) * (i % 700)
+for i in range(20000):
+    c = connections[i % 8]
+    c.write(b"set k%d 0 0 %d\r\n%s\r\n" % (i % 5000, len(value(i)), value(i)))
+    c.flush()
+    assert c.readline() == b"STORED\r\n"
+seen = 0
+for i in range(19000, 20000):
+    c = connections[i % 3]
+    c.write(b"get k%d\r\n" % (i % 5000))
+    c.flush()
+    header = c.readline().split()
+    if header[0] != b"END":
+        body = c.read(int(header[3]) + 2)
+        assert body[:-2] == value(i)
+        c.readline()
+        seen += 1
+print(seen > 500)
+END
+    kill "$server"
+    wait "$server" || true
+}
+memcached_session '' >memcached.libc
+memcached_session "$library" >memcached.loam
+cmp memcached.libc memcached.loam
+grep -q True memcached.loam
 
 nginx_session() { # preload
     mkdir -p www
@@ -90,4 +129,4 @@ END
 postgres_session '' >pg.libc
 postgres_session "$library" >pg.loam
 cmp pg.libc pg.loam
-echo "redis, nginx and postgres alike"
+echo "redis, memcached, nginx and postgres alike"

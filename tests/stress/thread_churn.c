@@ -54,7 +54,8 @@ int main(void)
             early = resident_bytes();
     }
     late = resident_bytes();
-    fprintf(stderr, "%d threads: %zu KiB at most in the first 10,000, %zu KiB at the end\n", threads, early >> 10, late >> 10);
+    fprintf(stderr, "%d threads: %zu KiB at most in the first 10,000, %zu KiB at the end\n", threads, early >> 10,
+        late >> 10);
     NEED(late <= early + early / 10);
     return 0;
 }

@@ -16,7 +16,7 @@ static void finds_near(void **state)
     assert_int_equal(nearest("purge_ms"), 0);
     assert_int_equal(nearest("purge_sm"), 0); /* a transposition */
     assert_int_equal(nearest("arean"), 1);
-    assert_int_equal(nearest("lrge"), 2);     /* an omission */
+    assert_int_equal(nearest("lrge"), 2); /* an omission */
     assert_int_equal(nearest("dirtyy"), 3);
     assert_int_equal(nearest("remotebatch"), 4);
 }

@@ -90,9 +90,9 @@ static void is_no_cancellation_point(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(formats), cmocka_unit_test(pads_with_zeros_after_the_sign), cmocka_unit_test(cuts),
-        cmocka_unit_test(prints_whole), cmocka_unit_test(keeps_errno), cmocka_unit_test(is_no_cancellation_point)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(formats), cmocka_unit_test(pads_with_zeros_after_the_sign),
+        cmocka_unit_test(cuts), cmocka_unit_test(prints_whole), cmocka_unit_test(keeps_errno),
+        cmocka_unit_test(is_no_cancellation_point)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -43,7 +43,7 @@ static void exercise(const struct loam_source *source, size_t most)
         assert_int_equal((uintptr_t)live[i].p % align, 0);
         for (int j = 0; j < LIVE; j++)
             assert_true(j == (int)i || !live[j].p || live[j].p + live[j].bytes <= live[i].p ||
-                        live[i].p + live[i].bytes <= live[j].p);
+                live[i].p + live[i].bytes <= live[j].p);
         live[i].p[0] = live[i].p[live[i].bytes - 1] = (char)i;
         if (live[i].bytes > 2 * LOAM_SOURCE_GRAIN)
             lm_source_purge(source, live[i].p + LOAM_SOURCE_GRAIN, live[i].bytes - 2 * LOAM_SOURCE_GRAIN);

@@ -88,8 +88,7 @@ static void defaults_hold(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(sets_values), cmocka_unit_test(names_the_nearest),
-        cmocka_unit_test(refuses_bad_values), cmocka_unit_test(some_are_too_late),
-        cmocka_unit_test(defaults_hold)};
+        cmocka_unit_test(refuses_bad_values), cmocka_unit_test(some_are_too_late), cmocka_unit_test(defaults_hold)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

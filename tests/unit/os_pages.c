@@ -104,7 +104,8 @@ static void knows_secrets(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(aligns), cmocka_unit_test(keeps_errno),
-        cmocka_unit_test(purges_to_zero), cmocka_unit_test(remaps), cmocka_unit_test(fakes_failures), cmocka_unit_test(knows_secrets)};
+        cmocka_unit_test(purges_to_zero), cmocka_unit_test(remaps), cmocka_unit_test(fakes_failures),
+        cmocka_unit_test(knows_secrets)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -212,10 +212,10 @@ static void meta_is_zeroed_and_aligned(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(random_traffic),
-        cmocka_unit_test(returns_after_the_delay), cmocka_unit_test(keeps_below_the_cap),
-        cmocka_unit_test(a_refused_purge_stays_dirty), cmocka_unit_test(failures_leave_all_whole),
-        cmocka_unit_test(foreign_pointers_have_no_span), cmocka_unit_test(meta_is_zeroed_and_aligned)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(random_traffic), cmocka_unit_test(returns_after_the_delay),
+        cmocka_unit_test(keeps_below_the_cap), cmocka_unit_test(a_refused_purge_stays_dirty),
+        cmocka_unit_test(failures_leave_all_whole), cmocka_unit_test(foreign_pointers_have_no_span),
+        cmocka_unit_test(meta_is_zeroed_and_aligned)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

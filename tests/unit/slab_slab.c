@@ -39,8 +39,7 @@ static void boundaries_are_exact(void **state)
         char *start = lm_span_start(slab);
 
         for (char *p = start; p < start + LM_GRANULE; p++)
-            if (lm_slab_on_boundary(slab, p) !=
-                (p >= slab->first && (size_t)(p - slab->first) % size == 0))
+            if (lm_slab_on_boundary(slab, p) != (p >= slab->first && (size_t)(p - slab->first) % size == 0))
                 fail_msg("size %zu, offset %td", size, p - start);
         assert_int_equal((uintptr_t)slab->first % (size & -size), 0); /* natural alignment */
         lm_span_free(slab);
@@ -130,8 +129,8 @@ static void marks_tell(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(classes_fit), cmocka_unit_test(boundaries_are_exact),
-        cmocka_unit_test(colours_differ), cmocka_unit_test(carves_all_once),
-        cmocka_unit_test(remote_lists_come_home), cmocka_unit_test(marks_tell)};
+        cmocka_unit_test(colours_differ), cmocka_unit_test(carves_all_once), cmocka_unit_test(remote_lists_come_home),
+        cmocka_unit_test(marks_tell)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

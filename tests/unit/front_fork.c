@@ -1,0 +1,93 @@
+/* fork while another thread holds one of loam's locks, and all of them: the child never sees one held. */
+#include "front/front.h"
+#include "unit.h"
+
+#include <loam/loam.h>
+#include <pthread.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static struct lm_lock *const locks[] = {&lm_heaps_lock, &lm_orphans_lock, &lm_huge_lock, &lm_page_lock, &lm_meta_lock};
+enum { LOCKS = sizeof locks / sizeof locks[0], HOLD_US = 20000 };
+static int first, last; /* held by the other thread */
+static bool held;
+
+static void *hold(void *arg)
+{
+    for (int i = first; i < last; i++)
+        lm_lock_take(locks[i]);
+    __atomic_store_n(&held, true, __ATOMIC_RELEASE);
+    usleep(HOLD_US); /* the forking thread comes to wait for it */
+    for (int i = last; i-- > first;)
+        lm_lock_release(locks[i]);
+    return arg;
+}
+
+/* Every kind of block, so that every lock is needed; and a new thread, so that a heap is made. */
+static void *use_all(void *arg)
+{
+    static const size_t sizes[] = {1, 100, 5000, 60000, 300000, 64u << 20};
+
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        char *p = loam_malloc(sizes[i]);
+
+        if (!p)
+            _exit(2);
+        p[0] = p[sizes[i] - 1] = 1;
+        loam_free(p);
+    }
+    return arg;
+}
+
+static void fork_while_held(int from, int to)
+{
+    pthread_t thread, inner;
+    int status;
+    pid_t child;
+
+    first = from;
+    last = to;
+    held = false;
+    assert_int_equal(pthread_create(&thread, NULL, hold, NULL), 0);
+    while (!__atomic_load_n(&held, __ATOMIC_ACQUIRE))
+        sched_yield();
+    child = fork();
+    if (child == 0) {
+        alarm(20);
+        for (int i = 0; i < LOCKS; i++)
+            if (!lm_lock_try(locks[i]))
+                _exit(1);
+            else
+                lm_lock_release(locks[i]);
+        use_all(NULL);
+        if (pthread_create(&inner, NULL, use_all, NULL) || pthread_join(inner, NULL) || lm_heap_check())
+            _exit(3);
+        _exit(0);
+    }
+    assert_true(child > 0);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    use_all(NULL);
+}
+
+static void each_lock(void **state)
+{
+    (void)state;
+    use_all(NULL);
+    for (int i = 0; i < LOCKS; i++)
+        fork_while_held(i, i + 1);
+}
+
+static void every_lock_at_once(void **state)
+{
+    (void)state;
+    fork_while_held(0, LOCKS);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(each_lock), cmocka_unit_test(every_lock_at_once)};
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
