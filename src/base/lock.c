@@ -66,9 +66,8 @@ bool lm_lock_try(struct lm_lock *lock)
     return false;
 }
 
-void lm_lock_take(struct lm_lock *lock)
+static void lock_wait(struct lm_lock *lock)
 {
-    lock_note_taking(lock);
     for (int i = 0; i < SPINS; i++) {
         if (__atomic_load_n(&lock->state, __ATOMIC_RELAXED) == FREE && lock_grab(lock))
             return;
@@ -76,6 +75,19 @@ void lm_lock_take(struct lm_lock *lock)
     }
     while (__atomic_exchange_n(&lock->state, WAITED_FOR, __ATOMIC_ACQUIRE) != FREE)
         lock_futex(&lock->state, LOCK_WAIT, WAITED_FOR);
+}
+
+void lm_lock_take(struct lm_lock *lock)
+{
+    lock_note_taking(lock);
+    lock_wait(lock);
+}
+
+void lm_lock_take_also(struct lm_lock *lock)
+{
+    LM_ASSERT(lock_held >> lock->rank <= 1);
+    lock_held |= 1u << lock->rank;
+    lock_wait(lock);
 }
 
 void lm_lock_release(struct lm_lock *lock)

@@ -13,14 +13,16 @@
 /* In the order in which they may nest: a thread holding one takes only later ones. */
 enum lm_rank {
     LM_RANK_NONE,
-    LM_RANK_BLOCK,   /* a building block's own lock */
-    LM_RANK_SOURCE,  /* a source of pages' own */
-    LM_RANK_OPTIONS, /* start-up and configuration */
-    LM_RANK_HEAPS,   /* the registry of thread heaps */
-    LM_RANK_ORPHANS, /* slabs whose thread is gone */
-    LM_RANK_HUGE,    /* the registry of huge mappings */
-    LM_RANK_PAGES,   /* arenas and their spans */
-    LM_RANK_META,    /* loam's own bookkeeping memory */
+    LM_RANK_BLOCK,    /* a building block's own lock */
+    LM_RANK_PRIVATES, /* the tree of private heaps */
+    LM_RANK_PRIVATE,  /* a private heap */
+    LM_RANK_SOURCE,   /* a source of pages' own */
+    LM_RANK_OPTIONS,  /* start-up and configuration */
+    LM_RANK_HEAPS,    /* the registry of thread heaps */
+    LM_RANK_ORPHANS,  /* slabs whose thread is gone */
+    LM_RANK_HUGE,     /* the registry of huge mappings */
+    LM_RANK_PAGES,    /* arenas and their spans */
+    LM_RANK_META,     /* loam's own bookkeeping memory */
     LM_RANK_COUNT
 };
 
@@ -35,7 +37,8 @@ struct lm_lock {
     }
 
 void lm_lock_take(struct lm_lock *lock);
-bool lm_lock_try(struct lm_lock *lock); /* true when taken */
+void lm_lock_take_also(struct lm_lock *lock); /* of a rank that may be held already: for fork, which takes them all */
+bool lm_lock_try(struct lm_lock *lock);       /* true when taken */
 void lm_lock_release(struct lm_lock *lock);
 void lm_lock_reset(struct lm_lock *lock); /* to free, whoever held it; only in a fork's child */
 

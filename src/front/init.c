@@ -26,7 +26,7 @@ void lm_start_slow(void)
     lm_lock_release(&init_lock);
 }
 
-/* In rank order. */
+/* In rank order, after those of private heaps. */
 static struct lm_lock *const fork_locks[] = {
     &init_lock, &lm_heaps_lock, &lm_orphans_lock, &lm_huge_lock, &lm_page_lock, &lm_meta_lock};
 enum { FORK_LOCKS = sizeof fork_locks / sizeof fork_locks[0] };
@@ -36,24 +36,31 @@ static void fork_prepare(void)
 {
     /* A signal handler that forks may have interrupted this very thread inside a lock. Waiting for the others
      * could then deadlock, so none is taken: the child of such a fork may only go on to exec anyway. */
-    fork_took = true;
+    fork_took = !lm_privates_fork_mine();
     for (int i = 0; i < FORK_LOCKS; i++)
         if (lm_lock_is_mine(fork_locks[i]))
             fork_took = false;
-    for (int i = 0; i < FORK_LOCKS && fork_took; i++)
+    if (!fork_took)
+        return;
+    lm_privates_fork_take();
+    for (int i = 0; i < FORK_LOCKS; i++)
         lm_lock_take(fork_locks[i]);
 }
 
 static void fork_parent(void)
 {
-    for (int i = FORK_LOCKS; i-- > 0 && fork_took;)
+    if (!fork_took)
+        return;
+    for (int i = FORK_LOCKS; i-- > 0;)
         lm_lock_release(fork_locks[i]);
+    lm_privates_fork_release();
 }
 
 static void fork_child(void)
 {
     for (int i = FORK_LOCKS; i-- > 0;)
         lm_lock_reset(fork_locks[i]);
+    lm_privates_fork_reset();
     lm_report_detach();
     if (fork_took)
         lm_heap_after_fork();

@@ -120,7 +120,7 @@ static void orphan_find(struct lm_span *slab, void *arg)
 {
     struct orphan_search *search = arg;
 
-    if (slab->kind < LM_SLAB_CURRENT)
+    if (slab->kind < LM_SLAB_CURRENT || lm_span_is_private(slab))
         return;
     /* every mailed bit is void: whoever was to deliver is gone, or is this thread, which was not at it */
     if (lm_slab_owner(slab) == search->mine && !lm_slab_is_mailed(slab))

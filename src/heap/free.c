@@ -155,7 +155,7 @@ static bool free_foreign(void *p)
 
     if (!lm_span_find_fast(p, &slab) || lm_span_kind(slab) < LM_SLAB_CURRENT || lm_slab_owner(slab) == lm_heap_mine())
         return false;
-    if (!lm_slab_holds(slab, p))
+    if (lm_span_is_private(slab) || !lm_slab_holds(slab, p))
         return false;
     if (LOAM_HARDENING && lm_object_is_marked(p))
         return false;
@@ -182,7 +182,9 @@ void lm_heap_free(void *p)
     if (lm_config.stats)
         lm_count_free(lm_span_kind(span) == LM_LARGE ? span->large.bytes : lm_slab_object_size(span));
     heap = lm_heap_mine();
-    if (lm_span_kind(span) == LM_LARGE)
+    if (lm_span_is_private(span))
+        lm_private_free(span, p);
+    else if (lm_span_kind(span) == LM_LARGE)
         lm_span_free(span);
     else if (heap && lm_slab_owner(span) == heap)
         free_local(span, p);

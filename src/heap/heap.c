@@ -116,7 +116,7 @@ void lm_heap_set_current(struct lm_heap *heap, unsigned size_class, struct lm_sp
         lm_span_set_kind(slab, LM_SLAB_CURRENT);
         slab->countdown = LM_COUNT_IDLE;
     }
-    if (heap->counts)
+    if (heap->tag)
         return;
     if (size > LM_DIRECT_MAX) {
         heap->fast.by_class[size_class - LM_DIRECT_CLASSES] = slab;
@@ -146,6 +146,8 @@ static struct lm_span *heap_next_slab(struct lm_heap *heap, unsigned size_class)
 {
     struct lm_span *slab = lm_lists_take(&heap->lists, size_class);
 
+    if (!slab && heap->tag & LM_TAG_PRIVATE)
+        return lm_private_new_slab(heap, size_class);
     if (!slab)
         slab = lm_orphans_take(heap, size_class);
     if (slab)
@@ -167,8 +169,7 @@ static void *heap_pop(struct lm_span *slab)
     return p;
 }
 
-/* A block of the class. */
-static void *heap_take(struct lm_heap *heap, unsigned size_class, bool *zeroed)
+void *lm_heap_take(struct lm_heap *heap, unsigned size_class, bool *zeroed)
 {
     struct lm_span *slab = heap->current[size_class], *next;
 
@@ -216,12 +217,22 @@ void *lm_heap_malloc(size_t size, bool *zeroed)
     heap = lm_heap_mine();
     if (!heap)
         heap = lm_heap_attach();
-    p = heap ? heap_take(heap, size_class, zeroed) : lm_orphans_malloc(size_class);
+    p = heap ? lm_heap_take(heap, size_class, zeroed) : lm_orphans_malloc(size_class);
     if (!p)
         errno = ENOMEM;
     else if (lm_config.stats)
         lm_count_malloc(size, lm_class[size_class].size);
     return p;
+}
+
+unsigned lm_heap_aligned_class(size_t size, size_t align)
+{
+    unsigned size_class = lm_class_of(lm_align_up(size, align));
+
+    /* an object is aligned to the largest power of two that divides its class's size */
+    while (lm_class[size_class].size & (align - 1))
+        size_class++;
+    return size_class;
 }
 
 void *lm_heap_malloc_aligned(size_t size, size_t align)
@@ -235,14 +246,8 @@ void *lm_heap_malloc_aligned(size_t size, size_t align)
     if (align <= 16)
         return lm_heap_malloc(size, NULL);
     size = lm_max(size, 1);
-    if (size <= LM_SLAB_MAX && align <= LM_SLAB_MAX) {
-        /* an object is aligned to the largest power of two that divides its class's size */
-        unsigned size_class = lm_class_of(lm_align_up(size, align));
-
-        while (lm_class[size_class].size & (align - 1))
-            size_class++;
-        return lm_heap_malloc(lm_class[size_class].size, NULL);
-    }
+    if (size <= LM_SLAB_MAX && align <= LM_SLAB_MAX)
+        return lm_heap_malloc(lm_class[lm_heap_aligned_class(size, align)].size, NULL);
     return lm_large_malloc(size, align, &zeroed);
 }
 

@@ -7,6 +7,7 @@
  *   thread.c   heaps come with threads and go with them; the registry
  *   adopt.c    slabs whose thread is gone
  *   large.c    blocks with a span of their own
+ *   private.h  heaps of their own: many threads', with a quota, returned at once (private.c, quota.c)
  *   huge.c     blocks with a mapping of their own, and their registry
  *   resize.c   realloc
  *
@@ -14,7 +15,7 @@
  * descriptor by arithmetic, sees that the slab is its own, and pushes. Everything else makes that path miss:
  * a thread without a heap has lm_heap_none, whose slabs are all lm_slab_none, which is always empty; a heap that
  * counts (stats) shows the common path only lm_slab_none, and tags the owner of its slabs, so that no
- * comparison succeeds.
+ * comparison succeeds. A private heap is no thread's, and its tag says so.
  *
  * Locks: the common path and what a thread does to its own slabs take none. */
 #ifndef LM_HEAP_H
@@ -27,6 +28,13 @@ enum {
     LM_DIRECT_CLASSES = 32,         /* classes of these sizes */
     LM_BUCKETS = 64,                /* slabs of other threads whose frees are gathered at a time */
     LM_MAILBOX_CLOSED = 0x00ffffff, /* no span has this id: arena 0 is smaller */
+};
+
+/* In the low bits of a slab's owner, which are free because heaps are aligned. */
+enum {
+    LM_TAG_COUNTS = 1,  /* every call is counted (config stats) */
+    LM_TAG_PRIVATE = 2, /* a private heap; only it uses the slab, under its lock */
+    LM_TAG_MASK = 3
 };
 
 /* Frees of one foreign slab's blocks, on their way. */
@@ -54,7 +62,7 @@ struct lm_heap {
     struct lm_lists lists;
     uint32_t pending;          /* blocks in buckets */
     uint16_t colour;           /* of the next slab */
-    bool counts;               /* the common path is off, every call is counted */
+    uint8_t tag;               /* LM_TAG_*: in the owner field of its slabs; the common path is off */
     struct lm_heap *next;      /* in the registry, for ever */
     struct lm_heap *next_idle; /* in the stack of heaps without a thread; LM_RANK_HEAPS */
     bool busy;                 /* it has a thread */
@@ -191,5 +199,7 @@ extern void (*lm_misuse_hook)(const char *text);
 
 /* 0, or the line of the invariant that the calling thread's heap or the shared structures break. */
 int lm_heap_check(void);
+
+#include "heap/private.h"
 
 #endif

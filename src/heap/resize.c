@@ -66,6 +66,8 @@ void *lm_heap_realloc(void *p, size_t size)
             q = lm_huge_resize(p, size);
         return q || size > GROW_BY_REMAP / 2 ? q : resize_move(p, bytes, size, false);
     }
+    if (lm_span_is_private(span))
+        return lm_private_resize(span, p, size);
     if (lm_span_kind(span) == LM_LARGE) {
         if (size > LM_SLAB_MAX && size <= lm_config.large_bytes)
             return resize_large(span, p, size);

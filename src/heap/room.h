@@ -7,13 +7,19 @@
 /* The heap that owns a slab, without the tag of heaps that count; NULL: an orphan's, or not a slab. */
 LM_INLINE struct lm_heap *lm_slab_owner(const struct lm_span *slab)
 {
-    return (struct lm_heap *)((uintptr_t)__atomic_load_n(&slab->owner, __ATOMIC_ACQUIRE) & ~(uintptr_t)1);
+    return (struct lm_heap *)((uintptr_t)__atomic_load_n(&slab->owner, __ATOMIC_ACQUIRE) & ~(uintptr_t)LM_TAG_MASK);
 }
 
 /* What a heap writes into its slabs' owner field. */
 LM_INLINE void *lm_heap_tag(const struct lm_heap *heap)
 {
-    return (void *)((uintptr_t)heap | heap->counts);
+    return (void *)((uintptr_t)heap | heap->tag);
+}
+
+/* True of a slab or large span of a private heap. */
+LM_INLINE bool lm_span_is_private(const struct lm_span *span)
+{
+    return (uintptr_t)__atomic_load_n(&span->owner, __ATOMIC_RELAXED) & LM_TAG_PRIVATE;
 }
 
 /* The calling thread's heap, made when there is none yet; NULL when the thread is past having one or memory is
@@ -26,6 +32,17 @@ LM_INLINE struct lm_heap *lm_heap_mine(void)
 
     return LM_LIKELY(self != &lm_heap_none) ? (struct lm_heap *)(void *)self : NULL;
 }
+
+/* Makes a heap that owns nothing, in zeroed memory. */
+void lm_heap_init(struct lm_heap *heap, unsigned tag);
+/* A block of the class, from the heap's own slabs; NULL: no memory. */
+void *lm_heap_take(struct lm_heap *heap, unsigned size_class, bool *zeroed);
+unsigned lm_heap_aligned_class(size_t size, size_t align); /* the least class that gives both; each <= LM_SLAB_MAX */
+
+/* -- private.c -- */
+void lm_private_free(struct lm_span *span, void *p);
+void *lm_private_resize(struct lm_span *span, void *p, size_t size);
+struct lm_span *lm_private_new_slab(struct lm_heap *heap, unsigned size_class);
 
 /* -- heap.c: states of slabs, for heaps and for the orphans' lists -- */
 void lm_lists_link(lm_span_id *head, struct lm_span *slab);

@@ -25,7 +25,7 @@ static bool thread_key_made;
 /* Destructor rounds that the thread's heap has seen; above the limit the thread is past having a heap. */
 static __thread uint8_t thread_rounds __attribute__((tls_model("initial-exec")));
 
-static void heap_init(struct lm_heap *heap)
+void lm_heap_init(struct lm_heap *heap, unsigned tag)
 {
     for (unsigned i = 0; i <= LM_DIRECT_MAX / 16; i++)
         heap->fast.direct[i] = LM_SLAB_NONE;
@@ -33,7 +33,7 @@ static void heap_init(struct lm_heap *heap)
         heap->fast.by_class[i] = LM_SLAB_NONE;
     for (unsigned i = 0; i < LM_CLASSES; i++)
         heap->current[i] = LM_SLAB_NONE;
-    heap->counts = lm_config.stats;
+    heap->tag = (uint8_t)tag;
 }
 
 /* A heap from the stack or a new one. */
@@ -53,7 +53,7 @@ static struct lm_heap *heap_obtain(void)
     heap = lm_meta_alloc(sizeof *heap);
     if (!heap)
         return NULL;
-    heap_init(heap);
+    lm_heap_init(heap, lm_config.stats ? LM_TAG_COUNTS : 0);
     lm_lock_take(&lm_heaps_lock);
     heap->next = lm_heaps;
     __atomic_store_n(&lm_heaps, heap, __ATOMIC_RELEASE); /* for walkers without the lock */
@@ -131,7 +131,7 @@ void lm_heap_after_fork(void)
 
         __builtin_memset(heap, 0, sizeof *heap);
         heap->next = next;
-        heap_init(heap);
+        lm_heap_init(heap, lm_config.stats ? LM_TAG_COUNTS : 0);
         heap->mailbox = LM_MAILBOX_CLOSED;
         heap->next_idle = thread_idle;
         thread_idle = heap;

@@ -2,7 +2,10 @@
  *
  * Descriptors become writable DESCRIBE granules ahead of need, so that a growing heap costs few calls; the
  * frontier moves by steps that double, so that mappings and calls stay few while a small process under
- * mlockall or strict overcommit is not charged for memory it does not use. */
+ * mlockall or strict overcommit is not charged for memory it does not use.
+ *
+ * An arena of somebody's own memory (lm_arena_add) has the same layout, all of it described and writable from the start: its
+ * frontier only says how far it was used. */
 #include "page/arena.h"
 
 #include <errno.h>
@@ -19,14 +22,61 @@ struct lm_arena lm_arenas[LM_MAX_ARENAS];
 uint32_t lm_arena_count;
 struct lm_lock lm_page_lock = LM_LOCK_INIT(LM_RANK_PAGES);
 
+/* Where each arena lies, for readers without the lock: the number of its first granule and its length in one word,
+ * because an arena that was added may go, and its place may be taken by another. 0: no arena there. */
+static uint64_t arena_extent[LM_MAX_ARENAS];
+
+enum { EXTENT_SHIFT = 24 };
+
+static uint64_t arena_extent_at(uint32_t i)
+{
+    return __atomic_load_n(&arena_extent[i], __ATOMIC_ACQUIRE); /* pairs with arena_publish */
+}
+
+static char *arena_extent_base(uint64_t extent)
+{
+    return (char *)(uintptr_t)(extent >> EXTENT_SHIFT << LM_GRANULE_SHIFT);
+}
+
+static uint32_t arena_extent_granules(uint64_t extent)
+{
+    return extent & (((uint32_t)1 << EXTENT_SHIFT) - 1);
+}
+
+/* Lets an arena, which is ready, be found. */
+static void arena_publish(const struct lm_arena *arena)
+{
+    uint64_t extent = (uint64_t)((uintptr_t)arena->base >> LM_GRANULE_SHIFT) << EXTENT_SHIFT | arena->granules;
+
+    __atomic_store_n(&arena_extent[arena->number], extent, __ATOMIC_RELEASE);
+    if (arena->number == lm_arena_count)
+        __atomic_store_n(&lm_arena_count, arena->number + 1, __ATOMIC_RELEASE);
+}
+
+/* A place for a further arena, or NULL. */
+static struct lm_arena *arena_place(void)
+{
+    uint32_t number = 0;
+
+    while (number < lm_arena_count && arena_extent[number])
+        number++;
+    if (number == LM_MAX_ARENAS)
+        return NULL;
+    lm_arenas[number].number = number;
+    return &lm_arenas[number];
+}
+
 struct lm_arena *lm_arena_of(const struct lm_span *span)
 {
     const char *at = (const char *)span;
-    uint32_t count = __atomic_load_n(&lm_arena_count, __ATOMIC_ACQUIRE); /* pairs with lm_arena_create */
+    uint32_t count = __atomic_load_n(&lm_arena_count, __ATOMIC_ACQUIRE); /* pairs with arena_publish */
 
-    for (uint32_t i = 0; i < count; i++)
-        if ((size_t)(at - lm_arenas[i].base) < (size_t)lm_arenas[i].granules * sizeof *span)
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t extent = arena_extent_at(i);
+
+        if ((size_t)(at - arena_extent_base(extent)) < arena_extent_granules(extent) * sizeof *span)
             return &lm_arenas[i];
+    }
     return NULL;
 }
 
@@ -56,15 +106,16 @@ void *lm_span_start(const struct lm_span *span)
 
 struct lm_span *lm_span_of(const void *p)
 {
-    uint32_t count = __atomic_load_n(&lm_arena_count, __ATOMIC_ACQUIRE); /* pairs with lm_arena_create */
+    uint32_t count = __atomic_load_n(&lm_arena_count, __ATOMIC_ACQUIRE); /* pairs with arena_publish */
 
     for (uint32_t i = 0; i < count; i++) {
-        const struct lm_arena *arena = &lm_arenas[i];
-        size_t granule = (size_t)((uintptr_t)p - (uintptr_t)arena->base) >> LM_GRANULE_SHIFT;
+        uint64_t extent = arena_extent_at(i);
+        char *base = arena_extent_base(extent);
+        size_t granule = (size_t)((uintptr_t)p - (uintptr_t)base) >> LM_GRANULE_SHIFT;
 
-        if (granule < arena->granules)
-            return granule < __atomic_load_n(&arena->described, __ATOMIC_RELAXED)
-                ? lm_arena_span(arena, (uint32_t)granule)
+        if (granule < arena_extent_granules(extent))
+            return granule < __atomic_load_n(&lm_arenas[i].described, __ATOMIC_RELAXED)
+                ? (struct lm_span *)(void *)base + granule
                 : NULL;
     }
     return NULL;
@@ -99,7 +150,8 @@ static bool arena_commit(struct lm_arena *arena, uint32_t granules)
         return false;
     if (!arena_describe(arena, arena->frontier + granules))
         return false;
-    if (!lm_os_commit(arena->base + (size_t)arena->frontier * LM_GRANULE, (size_t)granules * LM_GRANULE))
+    if (arena->group == 0 &&
+        !lm_os_commit(arena->base + (size_t)arena->frontier * LM_GRANULE, (size_t)granules * LM_GRANULE))
         return false;
     arena->frontier += granules;
     return true;
@@ -139,8 +191,7 @@ static bool arena_start(struct lm_arena *arena, char *base, uint32_t granules)
     uint32_t head = arena_head(granules);
     uint32_t first_step = (uint32_t)lm_min(FIRST_STEP, granules - head);
 
-    *arena = (struct lm_arena){.base = base, .granules = granules, .head = head};
-    arena->number = lm_arena_count;
+    *arena = (struct lm_arena){.base = base, .granules = granules, .head = head, .number = arena->number};
     if (!arena_describe(arena, head + first_step))
         return false;
     /* metadata and the first step are neighbours: one call */
@@ -155,12 +206,11 @@ static bool arena_start(struct lm_arena *arena, char *base, uint32_t granules)
 
 struct lm_arena *lm_arena_create(uint32_t granules)
 {
-    uint32_t number = lm_arena_count, need;
-    uint32_t want = (uint32_t)lm_min(lm_config.arena_bytes / LM_GRANULE, LM_MAX_GRANULES);
-    struct lm_arena *arena = &lm_arenas[number];
+    uint32_t want = (uint32_t)lm_min(lm_config.arena_bytes / LM_GRANULE, LM_MAX_GRANULES - 1), need;
+    struct lm_arena *arena = arena_place();
     bool limited = false;
 
-    if (number == LM_MAX_ARENAS)
+    if (!arena)
         return NULL;
     need = granules + FIRST_STEP + arena_head(2 * granules + SMALLEST);
     for (want = (uint32_t)lm_max(lm_max(want, SMALLEST), need);; want = (uint32_t)lm_max(want / 2, need)) {
@@ -179,6 +229,52 @@ struct lm_arena *lm_arena_create(uint32_t granules)
             limited = true;
         }
     }
-    __atomic_store_n(&lm_arena_count, number + 1, __ATOMIC_RELEASE); /* pairs with lm_span_of */
+    arena_publish(arena);
     return arena;
+}
+
+bool lm_arena_add(void *memory, size_t bytes, uint32_t group)
+{
+    uint32_t granules = (uint32_t)lm_min(bytes / LM_GRANULE, LM_MAX_GRANULES - 1), head = arena_head(granules);
+    struct lm_arena *arena = NULL;
+
+    LM_ASSERT((uintptr_t)memory % LM_GRANULE == 0 && group != 0);
+    if (granules <= head)
+        return false;
+    lm_lock_take(&lm_page_lock);
+    if (lm_arena_count || lm_arena_create(1)) /* the first is everybody's, for the common path knows it */
+        arena = arena_place();
+    if (arena) {
+        __builtin_memset(memory, 0, head * LM_GRANULE);
+        *arena = (struct lm_arena){.base = memory,
+            .granules = granules,
+            .head = head,
+            .frontier = head,
+            .described = granules,
+            .number = arena->number,
+            .group = group};
+        lm_buddy_init(&arena->buddy, granules, arena->base + arena_buddy_at(granules));
+        lm_arena_span(arena, 0)->kind = LM_HEAD;
+        arena_publish(arena);
+    }
+    lm_lock_release(&lm_page_lock);
+    return arena != NULL;
+}
+
+void *lm_arena_drop(uint32_t group, size_t *bytes)
+{
+    void *memory = NULL;
+
+    lm_lock_take(&lm_page_lock);
+    for (uint32_t i = 1; i < lm_arena_count && !memory; i++) {
+        if (lm_arenas[i].group != group || !arena_extent[i])
+            continue;
+        LM_ASSERT(lm_arenas[i].buddy.free_units == lm_arenas[i].frontier - lm_arenas[i].head);
+        memory = lm_arenas[i].base;
+        *bytes = (size_t)lm_arenas[i].granules * LM_GRANULE;
+        __atomic_store_n(&arena_extent[i], 0, __ATOMIC_RELEASE);
+        lm_arenas[i] = (struct lm_arena){.number = i};
+    }
+    lm_lock_release(&lm_page_lock);
+    return memory;
 }

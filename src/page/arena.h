@@ -12,6 +12,7 @@ struct lm_arena {
     uint32_t frontier;     /* granules below it are writable */
     uint32_t described;    /* granules below it have writable descriptors; >= frontier */
     uint32_t number;       /* its place in lm_arenas */
+    uint32_t group;        /* whose it is; 0: everybody's */
     struct lm_buddy buddy; /* clean free granules below the frontier */
 };
 
@@ -32,7 +33,7 @@ uint32_t lm_arena_granule(const struct lm_arena *arena, const struct lm_span *sp
  * kernel refuses. */
 uint32_t lm_arena_extend(struct lm_arena *arena, uint32_t granules);
 
-/* A further arena with room for a span of `granules`, or NULL. */
+/* A further arena of group 0 with room for a span of `granules`, or NULL. */
 struct lm_arena *lm_arena_create(uint32_t granules);
 
 /* -- dirty.c: freed extents, coalesced with their dirty neighbours ------------------------------------- */

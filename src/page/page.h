@@ -128,6 +128,12 @@ void *lm_span_start(const struct lm_span *span);
  * its memory reads as zero. Its first descriptor is kind `kind`, owner NULL, all else zero; the others FREE. */
 struct lm_span *lm_span_alloc(uint32_t granules, uint32_t align_granules, enum lm_kind kind, bool *zeroed);
 
+/* Arenas of somebody's own memory are a group, and its spans are placed in them only; they are never dirty and never
+ * returned to the OS. Group 0 is everybody's. */
+bool lm_arena_add(void *memory, size_t bytes, uint32_t group); /* granule-aligned; false: too small, or too many */
+void *lm_arena_drop(uint32_t group, size_t *bytes);            /* one that was added, now forgotten; NULL: no more */
+struct lm_span *lm_span_alloc_in(uint32_t group, uint32_t granules, uint32_t align_granules, enum lm_kind kind);
+
 /* Gives a span back; its memory becomes dirty and is returned to the OS later. */
 void lm_span_free(struct lm_span *span);
 

@@ -44,30 +44,31 @@ static uint32_t span_place(struct lm_arena *arena, uint32_t granules, uint32_t a
     return first + skip;
 }
 
+static struct lm_span *span_find_clean(uint32_t group, uint32_t granules, uint32_t align, enum lm_kind kind)
+{
+    for (uint32_t i = 0; i < lm_arena_count; i++) {
+        struct lm_arena *arena = &lm_arenas[i];
+        uint32_t first = arena->group == group && arena->granules ? span_place(arena, granules, align) : 0;
+
+        if (first)
+            return span_start(lm_arena_span(arena, first), granules, kind);
+    }
+    return NULL;
+}
+
 static struct lm_span *span_find(uint32_t granules, uint32_t align, enum lm_kind kind, bool *zeroed)
 {
     struct lm_span *span = lm_dirty_take(granules, align);
 
-    if (span) {
-        *zeroed = false;
-        return span_start(span, granules, kind);
-    }
-    for (uint32_t i = 0; i < lm_arena_count; i++) {
-        uint32_t first = span_place(&lm_arenas[i], granules, align);
-
-        if (first) {
-            *zeroed = true;
-            return span_start(lm_arena_span(&lm_arenas[i], first), granules, kind);
-        }
-    }
-    return NULL;
+    *zeroed = !span;
+    return span ? span_start(span, granules, kind) : span_find_clean(0, granules, align, kind);
 }
 
 /* True when an arena has the address space, so that it was the kernel who refused: a further arena would not help. */
 static bool span_has_room(uint32_t granules)
 {
     for (uint32_t i = 0; i < lm_arena_count; i++)
-        if (lm_arenas[i].granules - lm_arenas[i].frontier >= granules)
+        if (lm_arenas[i].group == 0 && lm_arenas[i].granules - lm_arenas[i].frontier >= granules)
             return true;
     return false;
 }
@@ -91,6 +92,30 @@ struct lm_span *lm_span_alloc(uint32_t granules, uint32_t align_granules, enum l
     return span;
 }
 
+struct lm_span *lm_span_alloc_in(uint32_t group, uint32_t granules, uint32_t align_granules, enum lm_kind kind)
+{
+    struct lm_span *span;
+
+    lm_lock_take(&lm_page_lock);
+    span = span_find_clean(group, granules, align_granules, kind);
+    lm_lock_release(&lm_page_lock);
+    if (!span)
+        errno = ENOMEM;
+    return span;
+}
+
+/* Granules that belong to nobody any more. */
+static void span_release(struct lm_arena *arena, uint32_t first, uint32_t granules)
+{
+    lm_used_granules -= granules;
+    if (arena->group) {
+        lm_buddy_free(&arena->buddy, first, granules);
+        return;
+    }
+    lm_dirty_add(arena, first, granules);
+    lm_dirty_tick();
+}
+
 void lm_span_free(struct lm_span *span)
 {
     struct lm_arena *arena = lm_arena_of(span);
@@ -101,9 +126,7 @@ void lm_span_free(struct lm_span *span)
         for (uint32_t i = 1; i < granules; i++)
             span[i].kind = LM_FREE; /* were CONT */
     *span = (struct lm_span){.flags = LM_SPAN_WAS_BLOCK};
-    lm_used_granules -= granules;
-    lm_dirty_add(arena, lm_arena_granule(arena, span), granules);
-    lm_dirty_tick();
+    span_release(arena, lm_arena_granule(arena, span), granules);
     lm_lock_release(&lm_page_lock);
 }
 
@@ -132,9 +155,7 @@ void lm_span_shrink(struct lm_span *span, uint32_t granules)
 
     lm_lock_take(&lm_page_lock);
     span->granules = granules;
-    lm_used_granules -= less;
-    lm_dirty_add(arena, first, less);
-    lm_dirty_tick();
+    span_release(arena, first, less);
     lm_lock_release(&lm_page_lock);
 }
 

@@ -9,9 +9,15 @@ enum { SLAB_ZEROED = 2 }; /* span flag: fresh objects read as zero */
 
 struct lm_span *lm_slab_create(unsigned size_class, unsigned colour, void *owner)
 {
+    return lm_slab_create_in(0, size_class, colour, owner);
+}
+
+struct lm_span *lm_slab_create_in(uint32_t group, unsigned size_class, unsigned colour, void *owner)
+{
     const struct lm_class *class = &lm_class[size_class];
-    bool zeroed;
-    struct lm_span *slab = lm_span_alloc(class->granules, 1, LM_SLAB_CURRENT, &zeroed);
+    bool zeroed = false;
+    struct lm_span *slab = group ? lm_span_alloc_in(group, class->granules, 1, LM_SLAB_CURRENT)
+                                 : lm_span_alloc(class->granules, 1, LM_SLAB_CURRENT, &zeroed);
 
     if (!slab)
         return NULL;

@@ -91,6 +91,7 @@ LM_INLINE bool lm_slab_holds(const struct lm_span *slab, const void *p)
 /* A new slab of the class with nothing carved, state CURRENT, or NULL with ENOMEM. `colour` is any number;
  * slabs made with successive ones start their objects on different cache lines. */
 struct lm_span *lm_slab_create(unsigned size_class, unsigned colour, void *owner);
+struct lm_span *lm_slab_create_in(uint32_t group, unsigned size_class, unsigned colour, void *owner); /* of arenas */
 
 /* Links the next OS page of fresh objects into the (empty) free list; false when all are carved. */
 bool lm_slab_carve(struct lm_span *slab);

@@ -2,6 +2,7 @@
 #include "front/front.h"
 #include "unit.h"
 
+#include <loam/heap.h>
 #include <loam/loam.h>
 #include <pthread.h>
 #include <sys/wait.h>
@@ -85,9 +86,52 @@ static void every_lock_at_once(void **state)
     fork_while_held(0, LOCKS);
 }
 
+static struct loam_heap *heap;
+static bool stop;
+
+static void *use_heap(void *arg)
+{
+    while (!__atomic_load_n(&stop, __ATOMIC_RELAXED))
+        for (size_t size = 1; size < 2000; size += 37)
+            loam_free(loam_heap_malloc(heap, size));
+    return arg;
+}
+
+/* A private heap that other threads are using. */
+static void private_heaps(void **state)
+{
+    enum { THREADS = 3, FORKS = 100 };
+    pthread_t thread[THREADS];
+    int status;
+
+    (void)state;
+    heap = loam_heap_create(NULL);
+    for (int i = 0; i < THREADS; i++)
+        assert_int_equal(pthread_create(&thread[i], NULL, use_heap, NULL), 0);
+    for (int i = 0; i < FORKS; i++) {
+        pid_t child = fork();
+
+        if (child == 0) {
+            alarm(20);
+            for (size_t size = 0; size < 3000; size++)
+                loam_free(loam_heap_malloc(heap, size));
+            loam_heap_destroy(heap);
+            _exit(lm_page_check() != 0);
+        }
+        assert_int_equal(waitpid(child, &status, 0), child);
+        assert_int_equal(status, 0);
+    }
+    __atomic_store_n(&stop, true, __ATOMIC_RELAXED);
+    for (int i = 0; i < THREADS; i++)
+        assert_int_equal(pthread_join(thread[i], NULL), 0);
+    assert_int_equal(loam_heap_check(heap), 0);
+    loam_heap_destroy(heap);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(each_lock), cmocka_unit_test(every_lock_at_once)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(each_lock), cmocka_unit_test(every_lock_at_once), cmocka_unit_test(private_heaps)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,333 @@
+/* Private heaps: blocks, quotas and shares, sources, threads. */
+#include "block/block.h"
+#include "os/fake.h"
+#include "unit.h"
+
+#include <errno.h>
+#include <loam/heap.h>
+#include <pthread.h>
+#include <string.h>
+
+enum { KIB = 1 << 10, MIB = 1 << 20, LIVE = 300 };
+
+static size_t used(struct loam_heap *heap)
+{
+    struct loam_heap_figures figures = {.struct_bytes = sizeof figures};
+
+    assert_int_equal(loam_heap_stats(heap, &figures), 0);
+    assert_true(figures.peak_bytes >= figures.used_bytes);
+    return figures.used_bytes;
+}
+
+static size_t any_size(uint64_t *seed)
+{
+    static const size_t most[] = {64, 600, 9000, 70000, 400000};
+
+    return unit_below(seed, most[unit_below(seed, 100) % 5]);
+}
+
+/* Random traffic with contents that are checked; everything may be refused, nothing may be damaged. */
+static void traffic(struct loam_heap *heap, uint64_t seed, int steps, bool empty)
+{
+    struct {
+        unsigned char *p;
+        size_t size;
+    } live[LIVE] = {{NULL, 0}};
+
+    for (int step = 0; step < steps; step++) {
+        size_t i = unit_below(&seed, LIVE), size = any_size(&seed);
+        unsigned char *p;
+
+        if (!live[i].p) {
+            p = unit_below(&seed, 4) ? loam_heap_malloc(heap, size)
+                                     : loam_heap_aligned_alloc(heap, (size_t)1 << unit_below(&seed, 18), size);
+        } else if (unit_below(&seed, 3) == 0) {
+            p = loam_heap_realloc(heap, live[i].p, size + 1);
+            size++;
+            if (p && live[i].size && size)
+                assert_int_equal(p[0], (unsigned char)i);
+        } else {
+            if (live[i].size)
+                assert_true(live[i].p[0] == (unsigned char)i && live[i].p[live[i].size - 1] == (unsigned char)i);
+            lm_heap_free(live[i].p);
+            live[i].p = NULL;
+            continue;
+        }
+        if (!p) {
+            assert_int_equal(errno, ENOMEM);
+            continue;
+        }
+        assert_ptr_equal(loam_heap_of(p), heap);
+        assert_true(lm_heap_usable(p) >= size);
+        live[i].p = p;
+        live[i].size = size;
+        if (size)
+            p[0] = p[size - 1] = (unsigned char)i;
+    }
+    for (int i = 0; empty && i < LIVE; i++)
+        lm_heap_free(live[i].p);
+}
+
+static void holds_blocks(void **state)
+{
+    struct loam_heap *heap = loam_heap_create(NULL);
+    uint64_t seed = unit_seed();
+
+    (void)state;
+    for (int round = 0; round < 5; round++) {
+        traffic(heap, seed + (uint64_t)round, 5000, round % 2);
+        assert_int_equal(loam_heap_check(heap), 0);
+        if (round % 2)
+            assert_int_equal(loam_heap_check(heap), 0);
+    }
+    assert_true(used(heap) > 0);
+    loam_heap_reset(heap);
+    assert_int_equal(used(heap), 0);
+    assert_int_equal(loam_heap_check(heap), 0);
+    traffic(heap, seed, 3000, true);
+    assert_int_equal(used(heap), 0);
+    assert_null(loam_heap_of(NULL));
+    assert_null(loam_heap_of(lm_heap_malloc(10, NULL)));
+    loam_heap_destroy(heap);
+    loam_heap_destroy(NULL);
+    assert_int_equal(lm_heap_check(), 0);
+}
+
+/* Destroying gives every byte back to the arena, whatever was live. */
+static void destroys_at_once(void **state)
+{
+    struct lm_page_stats before, after;
+
+    (void)state;
+    loam_heap_destroy(loam_heap_create(NULL)); /* the first one's own memory stays for the next */
+    lm_page_stats(&before);
+    for (int round = 0; round < 20; round++) {
+        struct loam_heap *heap = loam_heap_create(NULL);
+
+        traffic(heap, (uint64_t)round * 2 + 1, 2000, false);
+        loam_heap_destroy(heap);
+    }
+    lm_page_stats(&after);
+    assert_int_equal(after.used_bytes, before.used_bytes);
+    assert_int_equal(lm_heap_check(), 0);
+}
+
+static void keeps_its_quota(void **state)
+{
+    struct loam_heap_options options = {.struct_bytes = sizeof options, .quota_bytes = MIB, .name = "tenant"};
+    struct loam_heap *heap = loam_heap_create(&options);
+    struct loam_heap_figures figures = {.struct_bytes = sizeof figures};
+    void *p[64], *q;
+    int n = 0;
+
+    (void)state;
+    errno = 0;
+    while (n < 64 && (p[n] = loam_heap_malloc(heap, 32 * KIB)) != NULL)
+        n++;
+    assert_int_equal(n, 32);
+    assert_int_equal(errno, ENOMEM);
+    assert_null(loam_heap_malloc(heap, 1));
+    assert_null(loam_heap_realloc(heap, p[0], 100 * KIB));
+    assert_int_equal(lm_heap_usable(p[0]), 32 * KIB);
+    lm_heap_free(p[--n]);
+    q = loam_heap_malloc(heap, 16 * KIB);
+    assert_non_null(q);
+    loam_heap_stats(heap, &figures);
+    assert_string_equal(figures.name, "tenant");
+    assert_int_equal(figures.quota_bytes, MIB);
+    assert_int_equal(figures.used_bytes, MIB - 16 * KIB);
+    assert_int_equal(figures.peak_bytes, MIB);
+    assert_int_equal(figures.refused, 3);
+    assert_int_equal(loam_heap_limit(heap, 2 * MIB, 0), 0);
+    assert_non_null(loam_heap_malloc(heap, MIB));
+    assert_null(loam_heap_calloc(heap, SIZE_MAX / 2, 3));
+    assert_null(loam_heap_malloc(heap, SIZE_MAX));
+    assert_null(loam_heap_aligned_alloc(heap, 3, 1));
+    assert_int_equal(errno, EINVAL);
+    assert_int_equal(loam_heap_check(heap), 0);
+    loam_heap_destroy(heap);
+}
+
+static void *asked_for; /* the borrower's block that the hook gives up */
+static int asked;
+
+static void give_up(struct loam_heap *heap, size_t bytes, void *arg)
+{
+    (void)bytes;
+    assert_ptr_equal(arg, &asked);
+    assert_ptr_equal(loam_heap_of(asked_for), heap);
+    asked++;
+    lm_heap_free(asked_for);
+    asked_for = NULL;
+}
+
+static struct loam_heap *child_of(struct loam_heap *parent, size_t quota, size_t share, bool hook)
+{
+    struct loam_heap_options options = {
+        .struct_bytes = sizeof options, .parent = parent, .quota_bytes = quota, .share_bytes = share};
+
+    if (hook) {
+        options.reclaim = give_up;
+        options.arg = &asked;
+    }
+    return loam_heap_create(&options);
+}
+
+static void shares_are_lent_and_come_back(void **state)
+{
+    struct loam_heap *parent = child_of(NULL, MIB, 0, false);
+    struct loam_heap *lender = child_of(parent, 0, 512 * KIB, false), *borrower = child_of(parent, 0, 256 * KIB, false);
+    struct loam_heap *small = child_of(parent, 128 * KIB, 128 * KIB, false);
+    void *p[16], *q;
+    int n = 0;
+
+    (void)state;
+    assert_non_null(small);
+    assert_null(child_of(parent, 0, 256 * KIB, false)); /* the shares would be more than there is */
+    assert_int_equal(errno, EINVAL);
+    assert_int_equal(loam_heap_limit(parent, 512 * KIB, 0), -1);
+    assert_int_equal(loam_heap_limit(lender, 0, MIB), -1);
+    while (n < 16 && (p[n] = loam_heap_malloc(borrower, 64 * KIB)) != NULL)
+        n++;
+    assert_int_equal(n, 16); /* all of it, while nobody else wants any */
+    assert_null(loam_heap_malloc(lender, 64 * KIB));
+    lm_heap_free(p[--n]);
+    lm_heap_free(p[--n]);
+    assert_null(loam_heap_malloc(borrower, 64 * KIB)); /* what came free is the lender's */
+    q = loam_heap_malloc(lender, 64 * KIB);
+    assert_non_null(q);
+    p[n] = loam_heap_malloc(borrower, 64 * KIB); /* served: nobody wants any more */
+    assert_non_null(p[n]);
+    assert_non_null(p[0]);
+    assert_null(loam_heap_malloc(small, 256 * KIB)); /* its own quota */
+    assert_int_equal(used(parent), MIB);
+    loam_heap_reset(borrower);
+    assert_int_equal(used(parent), 64 * KIB);
+    assert_int_equal(loam_heap_check(parent), 0);
+    loam_heap_destroy(lender);
+    assert_int_equal(used(parent), 0);
+    loam_heap_destroy(parent); /* and the other two */
+}
+
+static void borrowers_are_asked(void **state)
+{
+    struct loam_heap *parent = child_of(NULL, MIB, 0, false);
+    struct loam_heap *lender = child_of(parent, 0, 512 * KIB, false), *borrower = child_of(parent, 0, 0, true);
+
+    (void)state;
+    asked = 0;
+    asked_for = loam_heap_malloc(borrower, MIB);
+    assert_non_null(asked_for);
+    assert_non_null(loam_heap_malloc(lender, 100 * KIB));
+    assert_int_equal(asked, 1);
+    assert_null(loam_heap_malloc(lender, MIB)); /* above its share: nobody is asked */
+    assert_int_equal(asked, 1);
+    loam_heap_destroy(parent);
+}
+
+static char room[32 << 20];
+
+static void sits_on_a_source(void **state)
+{
+    const struct loam_source *source = loam_source_fixed(room, sizeof room);
+    struct loam_heap_options options = {.struct_bytes = sizeof options, .source = source};
+    struct loam_heap *heap = loam_heap_create(&options), *other = loam_heap_create(&options);
+    uint64_t seed = unit_seed();
+    size_t before = lm_fake_mapped_bytes();
+    char *p;
+
+    (void)state;
+    for (int round = 0; round < 10; round++) {
+        traffic(heap, seed + (uint64_t)round, 500, true);
+        traffic(other, seed, 200, true);
+        assert_int_equal(loam_heap_check(heap), 0);
+        loam_heap_reset(heap);
+        for (size_t size = 1; size < MIB; size *= 3) {
+            p = loam_heap_malloc(heap, size);
+            assert_true(p >= room && p + size <= room + sizeof room);
+        }
+        assert_int_equal(loam_heap_check(heap), 0);
+        assert_int_equal(lm_page_check(), 0);
+        loam_heap_reset(heap);
+    }
+    assert_null(loam_heap_malloc(heap, sizeof room));
+    assert_int_equal(errno, ENOMEM);
+    loam_heap_destroy(heap);
+    loam_heap_destroy(other);
+    assert_int_equal(loam_source_used_bytes(source), 0);
+    assert_true(lm_fake_mapped_bytes() <= before + (1 << 20)); /* the arena's own growth at most */
+
+    options.source = loam_source_os();
+    heap = loam_heap_create(&options);
+    traffic(heap, seed, 2000, false);
+    lm_fake_fail_from(LM_OS_MAP, 1);
+    traffic(heap, seed, 20000, true);
+    lm_fake_reset();
+    assert_int_equal(loam_heap_check(heap), 0);
+    loam_heap_destroy(heap);
+    assert_int_equal(lm_page_check(), 0);
+}
+
+static void survives_refusals(void **state)
+{
+    (void)state;
+    for (unsigned nth = 1; nth < 60; nth++) {
+        struct loam_heap *heap;
+
+        lm_fake_fail_every(LM_OS_COMMIT, nth % 7 + 1);
+        lm_fake_fail_nth(LM_OS_RESERVE, nth);
+        heap = loam_heap_create(NULL);
+        if (heap) {
+            traffic(heap, nth * 2 + 1, 300, nth % 2);
+            assert_int_equal(loam_heap_check(heap), 0);
+            loam_heap_destroy(heap);
+        }
+        lm_fake_reset();
+    }
+    assert_int_equal(lm_heap_check(), 0);
+}
+
+enum { THREADS = 4, SLOTS = 256 };
+static void *slot[SLOTS];
+static struct loam_heap *common_heap;
+
+static void *passes_on(void *arg)
+{
+    uint64_t seed = (uint64_t)(uintptr_t)arg * 2 + 1;
+
+    for (int i = 0; i < 30000; i++) {
+        void *fresh = loam_heap_malloc(common_heap, unit_below(&seed, 500));
+        void *old = __atomic_exchange_n(&slot[unit_below(&seed, SLOTS)], fresh, __ATOMIC_ACQ_REL);
+
+        lm_heap_free(old); /* mostly another thread's */
+    }
+    return NULL;
+}
+
+static void many_threads(void **state)
+{
+    pthread_t thread[THREADS];
+
+    (void)state;
+    common_heap = loam_heap_create(NULL);
+    for (uintptr_t i = 0; i < THREADS; i++)
+        assert_int_equal(pthread_create(&thread[i], NULL, passes_on, (void *)(i + 1)), 0);
+    for (int i = 0; i < THREADS; i++)
+        assert_int_equal(pthread_join(thread[i], NULL), 0);
+    assert_int_equal(loam_heap_check(common_heap), 0);
+    for (int i = 0; i < SLOTS; i++)
+        lm_heap_free(slot[i]);
+    assert_int_equal(used(common_heap), 0);
+    loam_heap_destroy(common_heap);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(holds_blocks), cmocka_unit_test(destroys_at_once),
+        cmocka_unit_test(keeps_its_quota), cmocka_unit_test(shares_are_lent_and_come_back),
+        cmocka_unit_test(borrowers_are_asked), cmocka_unit_test(sits_on_a_source), cmocka_unit_test(survives_refusals),
+        cmocka_unit_test(many_threads)};
+
+    lm_heap_start();
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
