@@ -90,13 +90,13 @@ static void give_back(long percent, int keep, int calm)
             held[i] = NULL;
             freed++;
         }
-    for (int i = 0; i < 100; i++) {
+    for (long i = work_of(100, percent); i-- > 0;) {
         pause_ms(10);
         if (!calm)
             free(touch(100));
     }
     figure("resident_kib_at_peak", (double)peak);
-    figure("resident_kib_after_1s", (double)resident_kib());
+    figure("resident_kib_after", (double)resident_kib());
     figure("returned", (double)(peak - resident_kib()) / ((double)peak * (double)freed / (double)count));
 }
 
