@@ -4,7 +4,7 @@ PREFIX ?= /usr/local
 JOBS ?= $(shell nproc)
 CMAKE_FLAGS ?=
 
-.PHONY: all help demo check check-all bench tidy asan tsan cov install clean setup
+.PHONY: all help demo check check-all bench bench-programs bench-limits tidy asan tsan cov install clean setup
 
 all: setup ## build the libraries and the command into build/
 	@cmake -S . -B $(BUILD) $(if $(shell command -v ninja),-G Ninja) $(CMAKE_FLAGS) >$(BUILD).log 2>&1 || { cat $(BUILD).log; rm -f $(BUILD).log; exit 1; }
@@ -31,7 +31,16 @@ check-all: ## test in full: long runs, every compiler, sanitizers, other process
 
 bench: all ## race loam against libc and the allocators installed
 	@dev/setup bench
-	@LOAM_BUILD=$(BUILD) bench/run
+	@LOAM_BUILD=$(BUILD) bench/run --json $(BUILD)/bench.json
+	@bench/plot --to $(BUILD)/plots $(BUILD)/bench.json
+
+bench-programs: all ## the same race on real programs and servers
+	@dev/setup bench
+	@LOAM_BUILD=$(BUILD) bench/programs --json $(BUILD)/bench-programs.json
+
+bench-limits: all ## how far loam and its peers are from a malloc that does nothing
+	@dev/setup bench
+	@LOAM_BUILD=$(BUILD) bench/limits --json $(BUILD)/bench-limits.json
 
 tidy: all ## format and lint
 	@dev/setup tidy

@@ -229,7 +229,10 @@ def failures(runs):
 
 def write_json(path, runs, made=None):
     with open(path, "w", encoding="utf-8") as file:
-        json.dump({"command": " ".join([os.path.relpath(sys.argv[0], os.path.join(HERE, "..")), *sys.argv[1:]]),
+        words = [re.sub("=.*/", "=", word) for word in sys.argv[1:]]
+        if "--json" in words:
+            del words[words.index("--json"):words.index("--json") + 2]
+        json.dump({"command": " ".join([f"bench/{os.path.basename(sys.argv[0])}", *words]),
                    "machine": {"processors": os.cpu_count(), "kernel": platform.release(),
                                "libc": " ".join(platform.libc_ver()), "processor": processor()},
                    "rows": [{"workload": row, "allocator": racer, "runs": good(runs[row, racer]),
