@@ -28,7 +28,7 @@ __attribute__((noinline)) static void *take_chunk(size_t size)
         at = p + size + GRAIN;
         end = p + length;
     }
-    *(size_t *)p = size;
+    *(size_t *)(void *)p = size;
     return p + GRAIN;
 }
 
@@ -40,7 +40,7 @@ void *malloc(size_t size)
     if (__builtin_expect(whole > (size_t)(end - p) || size > PTRDIFF_MAX - CHUNK, 0))
         return take_chunk((size + GRAIN - 1) & -(size_t)GRAIN);
     at = p + whole;
-    *(size_t *)p = size;
+    *(size_t *)(void *)p = size;
     return p + GRAIN;
 }
 

@@ -120,6 +120,11 @@ def calls(command, library, folder=None):
     return {name: int(count) for count, name in counts if name != "total"}
 
 
+def progress(words):
+    if sys.stderr.isatty():
+        print(f"\r{words:20}\r", end="", file=sys.stderr, flush=True)
+
+
 def race(rows, racers, reps, seed=None):
     """Every row on every allocator, once as a warm-up and then `reps` times, each time in another order, so that a
     slow moment of the machine meets all alike. -> {(row, allocator): runs}"""
@@ -129,11 +134,11 @@ def race(rows, racers, reps, seed=None):
         order = list(runs)
         dice.shuffle(order)
         for number, (row, racer) in enumerate(order, 1):
-            print(f"\r{repetition}/{reps} {number}/{len(order)} ", end="", file=sys.stderr, flush=True)
+            progress(f"{repetition}/{reps} {number}/{len(order)}")
             run = rows[row](racers[racer])
             if repetition or "failed" in run:  # the first is a warm-up
                 runs[row, racer].append(run)
-    print("\r", " " * 20, "\r", end="", file=sys.stderr)
+    progress("")
     return runs
 
 

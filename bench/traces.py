@@ -17,7 +17,7 @@ import racing
 
 EVENTS_MOST = 1500000
 EVENTS_LEAST = 5000  # fewer say nothing
-EVENTS_A_RUN = 8000000  # what a row replays, in rounds
+EVENTS_A_RUN = 4000000  # what a row replays, in rounds
 
 
 def folder():
