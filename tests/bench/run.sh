@@ -40,3 +40,17 @@ python3 -c 'import json, sys; rows = json.load(open(sys.argv[1]))["rows"]
 assert [r["failures"] != [] for r in rows] == [r["allocator"] == "broken" for r in rows]' "$work/broken.json"
 if bench/run --only no-such-row --no-traces 2>"$work/told"; then exit 1; fi
 grep -q "no row no-such-row" "$work/told"
+
+# What was written can be drawn, every allocator in it; and the limits are raced with the two floors among the racers.
+bench/plot --to "$work/plots" "$work/run.json" >/dev/null
+python3 - "$work" <<'END'
+import sys, xml.etree.ElementTree
+for name in "scatter", "time", "memory", "faults":
+    drawn = xml.etree.ElementTree.parse(f"{sys.argv[1]}/plots/{name}.svg")
+    text = " ".join(drawn.getroot().itertext())
+    assert all(allocator in text for allocator in ("loam", "libc", "bump", "lifo")), name
+END
+bench/limits --percent 1 --reps 1 --no-count --peers none --only fixed-lifo,growing >"$work/tables"
+grep -q "ratio to the faster of bump and lifo" "$work/tables"
+bench/programs --list >"$work/list" 2>/dev/null
+grep -q python3 "$work/list"
