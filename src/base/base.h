@@ -3,6 +3,7 @@
  *   bits.h    powers of two, rounding, counting bits
  *   list.h    the intrusive, circular, doubly linked list
  *   lock.h    the futex lock, its ranks, and the set that fork takes
+ *   stm.h     transactions over words (TL2)
  *   print.h   formatting into a fixed buffer and writing it to a descriptor, without malloc
  *   check.h   assertions of invariants, and the one way to die
  *   config.h  the values that options set
@@ -19,5 +20,6 @@
 #include "base/lock.h"
 #include "base/name.h"
 #include "base/print.h"
+#include "base/stm.h"
 
 #endif

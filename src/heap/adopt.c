@@ -65,19 +65,11 @@ struct lm_span *lm_orphans_take(struct lm_heap *heap, unsigned size_class)
 bool lm_orphans_receive(struct lm_span *slab)
 {
     bool orphan;
-    unsigned freed;
 
     lm_lock_take(&lm_orphans_lock);
     orphan = lm_slab_owner(slab) == NULL;
-    if (orphan) {
-        freed = lm_slab_collect(slab, true);
-        if (freed) {
-            lm_lists_credit(&orphans, slab, freed);
-        } else if (slab->kind == LM_SLAB_PARTIAL && slab->countdown == 0) {
-            lm_lists_unlink(&orphans.partial[slab->size_class], slab);
-            lm_lists_give(&orphans, slab, 0);
-        }
-    }
+    if (orphan)
+        lm_lists_settle(&orphans, slab, lm_slab_collect(slab, true));
     lm_lock_release(&lm_orphans_lock);
     return orphan;
 }
@@ -109,6 +101,31 @@ void *lm_orphans_malloc(unsigned size_class)
     return p;
 }
 
+int lm_orphans_check(void)
+{
+    int fault = 0;
+
+    lm_lock_take(&lm_orphans_lock);
+    for (unsigned c = 0; c <= LM_CLASSES && !fault; c++) {
+        lm_span_id prev = 0;
+
+        for (lm_span_id id = c < LM_CLASSES ? orphans.partial[c] : orphans.full; id && !fault;) {
+            const struct lm_span *slab = lm_span_at(id);
+
+            if (lm_slab_owner(slab) || slab->prev != prev || (c < LM_CLASSES && slab->size_class != c))
+                fault = __LINE__;
+            else if (slab->kind != (c < LM_CLASSES ? LM_SLAB_PARTIAL : LM_SLAB_FULL))
+                fault = __LINE__;
+            else
+                fault = lm_slab_check(slab);
+            prev = id;
+            id = slab->next;
+        }
+    }
+    lm_lock_release(&lm_orphans_lock);
+    return fault;
+}
+
 /* -- fork ------------------------------------------------------------------------------------------------- */
 
 struct orphan_search {
@@ -123,7 +140,7 @@ static void orphan_find(struct lm_span *slab, void *arg)
     if (slab->kind < LM_SLAB_CURRENT || lm_span_is_private(slab))
         return;
     /* every mailed bit is void: whoever was to deliver is gone, or is this thread, which was not at it */
-    if (lm_slab_owner(slab) == search->mine && !lm_slab_is_mailed(slab))
+    if (search->mine && lm_slab_owner(slab) == search->mine && !lm_slab_is_mailed(slab))
         return;
     slab->mail_next = search->found ? lm_span_id_of(search->found) : 0;
     search->found = slab;
@@ -157,10 +174,7 @@ void lm_orphans_after_fork(struct lm_heap *mine)
     for (slab = search.found; slab; slab = search.found) {
         search.found = slab->mail_next ? lm_span_at(slab->mail_next) : NULL;
         if (mine && lm_slab_owner(slab) == mine) {
-            unsigned freed = lm_slab_collect(slab, true);
-
-            if (freed)
-                lm_lists_credit(&mine->lists, slab, freed);
+            lm_lists_settle(&mine->lists, slab, lm_slab_collect(slab, true));
             continue;
         }
         orphan_cut_list(slab);

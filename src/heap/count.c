@@ -65,6 +65,8 @@ int lm_heap_check(void)
     struct lm_heap *heap = lm_heap_mine();
     int fault = lm_page_check();
 
+    if (!fault)
+        fault = lm_orphans_check();
     if (fault || !heap)
         return fault;
     for (unsigned c = 0; c < LM_CLASSES && !fault; c++) {

@@ -78,6 +78,17 @@ void lm_lists_credit(struct lm_lists *lists, struct lm_span *slab, unsigned free
     lm_lists_give(lists, slab, live);
 }
 
+void lm_lists_settle(struct lm_lists *lists, struct lm_span *slab, unsigned freed)
+{
+    if (freed) {
+        lm_lists_credit(lists, slab, freed);
+    } else if (slab->kind == LM_SLAB_PARTIAL && slab->countdown == 0) {
+        /* empty since it was collected on the way; it waited only for its mailed bit to clear */
+        lm_lists_unlink(&lists->partial[slab->size_class], slab);
+        lm_lists_give(lists, slab, 0);
+    }
+}
+
 struct lm_span *lm_lists_take(struct lm_lists *lists, unsigned size_class)
 {
     enum { LOOKS = 8 };

@@ -65,7 +65,7 @@ struct lm_heap {
     uint8_t tag;               /* LM_TAG_*: in the owner field of its slabs; the common path is off */
     struct lm_heap *next;      /* in the registry, for ever */
     struct lm_heap *next_idle; /* in the stack of heaps without a thread; LM_RANK_HEAPS */
-    bool busy;                 /* it has a thread */
+    bool busy;                 /* it has a thread; exactly the others are in the stack */
 
     /* written by other threads, on a line of its own */
     uint32_t mailbox __attribute__((aligned(LM_CACHE_LINE))); /* atomic: first mailed slab's id, or closed */

@@ -24,6 +24,8 @@ enum {
     PENDING_MAX = 1024,      /* blocks in all buckets of a thread, at most */
 };
 
+uint32_t lm_remote_homeless;
+
 static void remote_send(struct lm_heap *heap, struct lm_bucket *bucket)
 {
     struct lm_span *slab = bucket->slab;
@@ -55,8 +57,11 @@ void lm_remote_free(struct lm_span *slab, void *p)
     if (!heap) { /* early, late, or a thread that has only ever freed a few: straight to the slab */
         int saved = errno;
 
+        /* before the push and after the delivery (the push is a release): read in the child of a fork only */
+        __atomic_fetch_add(&lm_remote_homeless, 1, __ATOMIC_RELAXED);
         if (lm_slab_push_remote(slab, object, object))
             lm_remote_deliver(slab);
+        __atomic_fetch_sub(&lm_remote_homeless, 1, __ATOMIC_RELEASE);
         errno = saved;
         return;
     }
@@ -111,21 +116,12 @@ bool lm_remote_receive(struct lm_heap *heap)
     id = __atomic_exchange_n(&heap->mailbox, 0, __ATOMIC_ACQ_REL); /* pairs with remote_mail */
     while (id) {
         struct lm_span *slab = lm_span_at(id);
-        unsigned freed;
 
         id = slab->mail_next;
-        if (lm_slab_owner(slab) != heap) {
+        if (lm_slab_owner(slab) != heap)
             lm_remote_deliver(slab);
-            continue;
-        }
-        freed = lm_slab_collect(slab, true);
-        if (freed) {
-            lm_lists_credit(&heap->lists, slab, freed);
-        } else if (slab->kind == LM_SLAB_PARTIAL && slab->countdown == 0) {
-            /* empty since it was collected on the way; it waited only for its mailed bit to clear */
-            lm_lists_unlink(&heap->lists.partial[slab->size_class], slab);
-            lm_lists_give(&heap->lists, slab, 0);
-        }
+        else
+            lm_lists_settle(&heap->lists, slab, lm_slab_collect(slab, true));
     }
     return true;
 }

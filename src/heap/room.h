@@ -51,6 +51,8 @@ void lm_lists_unlink(lm_span_id *head, struct lm_span *slab);
 void lm_lists_give(struct lm_lists *lists, struct lm_span *slab, unsigned live);
 /* `freed` objects have come into the list of a slab: moves it to where it now belongs. */
 void lm_lists_credit(struct lm_lists *lists, struct lm_span *slab, unsigned freed);
+/* The same for a slab whose mailed bit has just been cleared, and that brought `freed` objects or none. */
+void lm_lists_settle(struct lm_lists *lists, struct lm_span *slab, unsigned freed);
 /* Takes a slab of the class out of the partial list, the fullest of a few, or NULL. */
 struct lm_span *lm_lists_take(struct lm_lists *lists, unsigned size_class);
 unsigned lm_slab_live(const struct lm_span *slab); /* of a FULL or PARTIAL slab */
@@ -63,6 +65,7 @@ void lm_remote_flush(struct lm_heap *heap);
 void lm_remote_deliver(struct lm_span *slab); /* the caller holds its mailed bit */
 bool lm_remote_receive(struct lm_heap *heap); /* empties the mailbox; true when it held any */
 void lm_remote_close(struct lm_heap *heap);   /* nothing can be mailed to the heap any more */
+extern uint32_t lm_remote_homeless;           /* atomic: threads without a heap between push and delivery */
 
 /* -- adopt.c -- */
 void lm_orphans_add_all(struct lm_heap *heap);                              /* of a thread that ends */
@@ -70,6 +73,7 @@ struct lm_span *lm_orphans_take(struct lm_heap *heap, unsigned size_class); /* o
 bool lm_orphans_receive(struct lm_span *slab); /* delivers; false when it is no orphan (any more) */
 void *lm_orphans_malloc(unsigned size_class);  /* for threads past having a heap */
 void lm_orphans_after_fork(struct lm_heap *mine);
+int lm_orphans_check(void); /* 0, or the line of the invariant that their lists break */
 
 /* -- large.c, huge.c -- */
 void *lm_large_malloc(size_t size, size_t align, bool *zeroed);

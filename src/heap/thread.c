@@ -43,8 +43,10 @@ static struct lm_heap *heap_obtain(void)
 
     lm_lock_take(&lm_heaps_lock);
     heap = thread_idle;
-    if (heap)
+    if (heap) {
         thread_idle = heap->next_idle;
+        heap->busy = true; /* under the lock: a fork sees the heap either here or there */
+    }
     lm_lock_release(&lm_heaps_lock);
     if (heap) {
         __atomic_store_n(&heap->mailbox, 0, __ATOMIC_RELEASE); /* opens it again */
@@ -54,6 +56,7 @@ static struct lm_heap *heap_obtain(void)
     if (!heap)
         return NULL;
     lm_heap_init(heap, lm_config.stats ? LM_TAG_COUNTS : 0);
+    heap->busy = true;
     lm_lock_take(&lm_heaps_lock);
     heap->next = lm_heaps;
     __atomic_store_n(&lm_heaps, heap, __ATOMIC_RELEASE); /* for walkers without the lock */
@@ -70,7 +73,6 @@ struct lm_heap *lm_heap_attach(void)
     heap = heap_obtain();
     if (!heap)
         return NULL;
-    heap->busy = true;
     lm_heap_self = &heap->fast; /* before the next line, which may itself allocate */
     if (thread_key_made)
         pthread_setspecific(thread_key, heap);
@@ -84,8 +86,8 @@ static void heap_detach(struct lm_heap *heap)
     lm_heap_self = (struct lm_fast *)&lm_heap_none;
     lm_orphans_add_all(heap);
     lm_remote_close(heap);
-    heap->busy = false;
     lm_lock_take(&lm_heaps_lock);
+    heap->busy = false;
     heap->next_idle = thread_idle;
     thread_idle = heap;
     lm_lock_release(&lm_heaps_lock);
@@ -115,13 +117,14 @@ bool lm_heap_is_used(void)
 void lm_heap_after_fork(void)
 {
     struct lm_heap *mine = lm_heap_mine();
-    bool alone = true;
+    bool alone = __atomic_load_n(&lm_remote_homeless, __ATOMIC_ACQUIRE) == 0; /* pairs with lm_remote_free */
 
     for (struct lm_heap *heap = lm_heaps; heap; heap = heap->next)
         if (heap != mine && heap->busy)
             alone = false;
     if (alone)
         return;
+    lm_remote_homeless = 0;
     lm_orphans_after_fork(mine);
     for (struct lm_heap *heap = lm_heaps; heap; heap = heap->next) {
         if (heap == mine || !heap->busy)

@@ -1,0 +1,196 @@
+/* What the child of a fork makes of the slabs of threads that are not there any more. The locks are taken and reset
+ * as front/init.c does it, by the test. */
+#include "heap/room.h"
+#include "unit.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { SIZE = 4096, BLOCKS = 70 };
+
+static void *block[BLOCKS];
+static bool go;
+
+static void *in_thread(void *(*routine)(void *), void *arg)
+{
+    pthread_t thread;
+    void *result;
+
+    assert_int_equal(pthread_create(&thread, NULL, routine, arg), 0);
+    assert_int_equal(pthread_join(thread, &result), 0);
+    return result;
+}
+
+/* Blocks in several slabs, of which the thread's end makes orphans. */
+static void *leave_blocks(void *arg)
+{
+    for (int i = 0; i < BLOCKS; i++)
+        if (!(block[i] = lm_heap_malloc(SIZE, NULL)))
+            abort();
+    for (int i = 1; i < BLOCKS; i += 3) {
+        lm_heap_free(block[i]);
+        block[i] = NULL;
+    }
+    return arg;
+}
+
+static void count_ownerless(struct lm_span *slab, void *arg)
+{
+    if (slab->kind >= LM_SLAB_CURRENT && !lm_slab_owner(slab))
+        ++*(unsigned *)arg;
+}
+
+/* Frees what leave_blocks left: every orphan must go with its last block. */
+static int free_all(void)
+{
+    unsigned left = 0;
+
+    for (int i = 0; i < BLOCKS; i++) {
+        lm_heap_free(block[i]);
+        block[i] = NULL;
+        if (lm_heap_check())
+            return 2;
+    }
+    lm_heap_trim(0); /* the adopted one, which is current */
+    lm_page_each(count_ownerless, &left);
+    return left ? 3 : 0;
+}
+
+/* A new heap takes an orphan before it makes a slab. */
+static bool adopts(void)
+{
+    void *p = lm_heap_malloc(SIZE, NULL);
+    bool found = false;
+
+    for (int i = 0; i < BLOCKS; i++)
+        found |= block[i] && lm_block_span(block[i], "free") == lm_block_span(p, "free");
+    lm_heap_free(p);
+    return found;
+}
+
+static int fork_and_free_all(void)
+{
+    int status = -1;
+    pid_t child = fork();
+
+    if (child == 0) {
+        alarm(20);
+        lm_lock_reset(&lm_orphans_lock);
+        lm_heap_after_fork();
+        if (lm_heap_check() || (!lm_heap_mine() && !adopts()))
+            _exit(1);
+        _exit(free_all());
+    }
+    return child > 0 && waitpid(child, &status, 0) == child ? status : -1;
+}
+
+static void *fork_without_heap(void *arg)
+{
+    *(int *)arg = lm_heap_mine() ? -2 : fork_and_free_all();
+    return NULL;
+}
+
+static void orphans_are_known_to_a_child_without_heap(void **state)
+{
+    int status;
+
+    (void)state;
+    lm_heap_free(lm_heap_malloc(1, NULL)); /* this thread has a heap, so the forking one is not alone */
+    in_thread(leave_blocks, NULL);
+    in_thread(fork_without_heap, &status);
+    assert_int_equal(status, 0);
+    assert_int_equal(free_all(), 0);
+}
+
+static void *free_one(void *arg)
+{
+    void *p = block[0];
+
+    (void)arg;
+    block[0] = NULL;
+    lm_heap_free(p);
+    return NULL;
+}
+
+/* A thread without a heap has pushed a block, and waits for the orphans' lock, which a fork holds. */
+static void delivery_ends_with_its_thread(void **state)
+{
+    pthread_t thread;
+    struct lm_span *slab;
+    int status;
+
+    (void)state;
+    in_thread(leave_blocks, NULL);
+    slab = lm_block_span(block[0], "free");
+    lm_lock_take(&lm_orphans_lock);
+    assert_int_equal(pthread_create(&thread, NULL, free_one, NULL), 0);
+    while (!lm_slab_is_mailed(slab))
+        sched_yield();
+    status = fork_and_free_all();
+    lm_lock_release(&lm_orphans_lock);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_int_equal(status, 0);
+    assert_int_equal(free_all(), 0);
+}
+
+static void *have_heap(void *arg)
+{
+    lm_heap_free(lm_heap_malloc(1, NULL));
+    __atomic_store_n(&go, true, __ATOMIC_RELEASE);
+    while (__atomic_load_n(&go, __ATOMIC_ACQUIRE))
+        sched_yield();
+    return arg;
+}
+
+/* A slab of the forking thread's own has become empty while another thread was about to deliver it. */
+static void empty_slab_on_its_way_is_released(void **state)
+{
+    pthread_t thread;
+    struct lm_span *slab;
+    void *mine[BLOCKS];
+    int count = 0, status;
+    pid_t child;
+
+    (void)state;
+    mine[0] = lm_heap_malloc(SIZE, NULL);
+    slab = lm_block_span(mine[0], "free");
+    assert_true(lm_slab_push_remote(slab, mine[0], mine[0])); /* as the other thread does, who then is stopped */
+    while (count < BLOCKS && lm_block_span(mine[count] = lm_heap_malloc(SIZE, NULL), "free") == slab)
+        count++;
+    assert_in_range(count, 1, BLOCKS - 1);
+    for (int i = 0; i < count; i++)
+        lm_heap_free(mine[i]);
+    assert_int_equal(slab->kind, LM_SLAB_PARTIAL);
+    assert_int_equal(slab->countdown, 0);
+    assert_int_equal(pthread_create(&thread, NULL, have_heap, NULL), 0);
+    while (!__atomic_load_n(&go, __ATOMIC_ACQUIRE))
+        sched_yield();
+    child = fork();
+    if (child == 0) {
+        lm_heap_after_fork();
+        _exit(lm_heap_check() ? 1 : slab->kind >= LM_SLAB_CURRENT ? 2 : 0);
+    }
+    __atomic_store_n(&go, false, __ATOMIC_RELEASE);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    lm_remote_deliver(slab); /* the other thread goes on */
+    lm_heap_trim(0);
+    lm_heap_free(mine[count]);
+    assert_true(slab->kind < LM_SLAB_CURRENT);
+    assert_int_equal(lm_heap_check(), 0);
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(orphans_are_known_to_a_child_without_heap),
+        cmocka_unit_test(delivery_ends_with_its_thread),
+        cmocka_unit_test(empty_slab_on_its_way_is_released),
+    };
+
+    lm_heap_start();
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
