@@ -8,8 +8,8 @@
  * Invariant: exactly the slabs in `orphans` have owner NULL.
  *
  * Fork: the child sees the other threads' slabs as they were in the middle of anything. Each single store left
- * them usable: links are written before the list they join, lists are proved link by link, and what
- * cannot be proved is given up. The lists that join slabs are not believed but made anew from the descriptors. */
+ * them usable: an object is free or not by one word. Lists are not believed but made anew, those of a slab from these
+ * words, those that join slabs from the descriptors. */
 #include "heap/room.h"
 
 struct lm_lock lm_orphans_lock = LM_LOCK_INIT(LM_RANK_ORPHANS);
@@ -91,8 +91,6 @@ void *lm_orphans_malloc(unsigned size_class)
         unsigned live = slab->countdown;
 
         p = lm_slab_pop(slab);
-        if (!p && slab->free)
-            lm_slab_die_overwritten(slab, slab->free);
         if (!p)
             p = lm_slab_carve_one(slab, &zeroed);
         lm_lists_give(&orphans, slab, live + 1);
@@ -130,7 +128,7 @@ int lm_orphans_check(void)
 
 struct orphan_search {
     struct lm_heap *mine;
-    struct lm_span *found; /* a chain through mail_next, which the child owns whole */
+    struct lm_span *found; /* a chain through the annexes' mail_next, which the child owns whole */
 };
 
 static void orphan_find(struct lm_span *slab, void *arg)
@@ -140,26 +138,11 @@ static void orphan_find(struct lm_span *slab, void *arg)
     if (slab->kind < LM_SLAB_CURRENT || lm_span_is_private(slab))
         return;
     /* every mailed bit is void: whoever was to deliver is gone, or is this thread, which was not at it */
+    lm_slab_forget_buckets(slab);
     if (search->mine && lm_slab_owner(slab) == search->mine && !lm_slab_is_mailed(slab))
         return;
-    slab->mail_next = search->found ? lm_span_id_of(search->found) : 0;
+    lm_slab_annex(slab)->mail_next = search->found ? lm_span_id_of(search->found) : 0;
     search->found = slab;
-}
-
-/* Ends the free list before the first object that is not proved to be free. */
-static void orphan_cut_list(struct lm_span *slab)
-{
-    struct lm_object *object = slab->free, *last = NULL;
-    unsigned proved = lm_slab_count_free(slab);
-
-    for (unsigned i = 0; i < proved; i++) {
-        last = object;
-        object = object->next;
-    }
-    if (!last)
-        slab->free = NULL;
-    else if (object)
-        lm_object_link(last, NULL);
 }
 
 void lm_orphans_after_fork(struct lm_heap *mine)
@@ -171,13 +154,18 @@ void lm_orphans_after_fork(struct lm_heap *mine)
     if (mine)
         mine->mailbox = 0;
     lm_page_each(orphan_find, &search);
+    for (unsigned i = 0; mine && i < LM_BUCKETS; i++)
+        if (mine->bucket[i].slab)
+            lm_slab_open_bucket(mine->bucket[i].slab); /* which was forgotten with those of others */
     for (slab = search.found; slab; slab = search.found) {
-        search.found = slab->mail_next ? lm_span_at(slab->mail_next) : NULL;
+        lm_span_id next = lm_slab_annex(slab)->mail_next;
+
+        search.found = next ? lm_span_at(next) : NULL;
         if (mine && lm_slab_owner(slab) == mine) {
             lm_lists_settle(&mine->lists, slab, lm_slab_collect(slab, true));
             continue;
         }
-        orphan_cut_list(slab);
+        lm_slab_rebuild(slab);
         lm_slab_collect(slab, true);
         slab->next = slab->prev = 0;
         orphan_add(slab, slab->carved - lm_slab_count_free(slab));

@@ -3,12 +3,12 @@
  * Nothing is written before the pointer is known to be the start of a live block:
  *
  *   its granule has no descriptor, or one without a kind   not ours, unless a huge block starts there
- *   a slab                                                 on an object's boundary, carved, not marked as free
+ *   a slab                                                 on an object's boundary, carved, not free
  *   a large span                                           its start
  *
- * A mark found in a block of the caller's own slab is a suspicion, and the slab's list decides. In a
- * foreign slab, whose list its owner may be changing, the mark is believed: it contains a secret and the block's
- * own address, so a live block shows it only if the program wrote back what it read there after a free. */
+ * A block is free when its bit is set. It may also be on its way home from another thread; then it carries a mark, which
+ * contains a secret and the block's own address, so that a live block shows it only if the program wrote back what it
+ * read there after a free. */
 #include "heap/room.h"
 
 #include <errno.h>
@@ -82,24 +82,9 @@ _Noreturn static LM_COLD void misuse_of_free(const char *verb, const void *p)
     misuse(fault, p);
 }
 
-/* True when the marked object really is free, as far as the caller can tell. */
-static bool block_is_free(struct lm_span *slab, const void *p)
+static bool block_is_free(const struct lm_span *slab, const void *p)
 {
-    struct lm_heap *heap = lm_heap_mine();
-    unsigned freed;
-
-    if (!LOAM_HARDENING || !lm_object_is_marked(p))
-        return false;
-    if (!heap || lm_slab_owner(slab) != heap)
-        return true;
-    freed = lm_slab_collect(slab, false); /* it may have been freed by another thread */
-    if (freed && slab->kind == LM_SLAB_CURRENT)
-        slab->countdown = LM_COUNT_IDLE;
-    if (lm_slab_list_has(slab, p))
-        return true;
-    if (freed)
-        lm_lists_credit(&heap->lists, slab, freed);
-    return false;
+    return lm_slab_is_free(slab, p) || (lm_slab_is_awaited(slab) && lm_object_is_marked(p));
 }
 
 struct lm_span *lm_block_span(const void *p, const char *verb)
@@ -139,10 +124,7 @@ size_t lm_heap_usable(const void *p)
 /* Into the caller's own slab. */
 static void free_local(struct lm_span *slab, void *p)
 {
-    struct lm_object *object = p;
-
-    lm_object_link(object, slab->free);
-    slab->free = object;
+    lm_slab_put(slab, p);
     if (--slab->countdown == 0)
         lm_heap_push_zero(slab);
 }
@@ -157,7 +139,7 @@ static bool free_foreign(void *p)
         return false;
     if (lm_span_is_private(slab) || !lm_slab_holds(slab, p))
         return false;
-    if (LOAM_HARDENING && lm_object_is_marked(p))
+    if (block_is_free(slab, p))
         return false;
     lm_remote_free(slab, p);
     return true;

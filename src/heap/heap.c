@@ -41,7 +41,8 @@ void lm_lists_unlink(lm_span_id *head, struct lm_span *slab)
 
 LM_RACY unsigned lm_slab_live(const struct lm_span *slab)
 {
-    return slab->kind == LM_SLAB_FULL ? slab->capacity - (lm_slab_reserve(slab) - slab->countdown) : slab->countdown;
+    return slab->kind == LM_SLAB_FULL ? lm_slab_capacity(slab) - (lm_slab_reserve(slab) - slab->countdown)
+                                      : slab->countdown;
 }
 
 void lm_lists_give(struct lm_lists *lists, struct lm_span *slab, unsigned live)
@@ -49,8 +50,8 @@ void lm_lists_give(struct lm_lists *lists, struct lm_span *slab, unsigned live)
     if (live == 0 && !lm_slab_is_mailed(slab)) {
         /* nobody has a block of it, so nobody can push or mail it any more */
         __atomic_store_n(&slab->owner, NULL, __ATOMIC_RELEASE);
-        lm_span_free(slab);
-    } else if (live < slab->capacity) {
+        lm_slab_free(slab);
+    } else if (live < lm_slab_capacity(slab)) {
         lm_span_set_kind(slab, LM_SLAB_PARTIAL);
         slab->countdown = (uint16_t)live;
         lm_lists_link(&lists->partial[slab->size_class], slab);
@@ -170,37 +171,29 @@ static struct lm_span *heap_next_slab(struct lm_heap *heap, unsigned size_class)
     return slab;
 }
 
-/* An object from a slab that is known to have one. */
-static void *heap_pop(struct lm_span *slab)
-{
-    void *p = lm_slab_pop(slab);
-
-    if (!p)
-        lm_slab_die_overwritten(slab, slab->free);
-    return p;
-}
-
 void *lm_heap_take(struct lm_heap *heap, unsigned size_class, bool *zeroed)
 {
     struct lm_span *slab = heap->current[size_class], *next;
 
     for (;; slab = next) {
         if (slab != LM_SLAB_NONE) {
-            void *p = NULL;
+            void *p = lm_slab_pop(slab);
 
-            if (!slab->free)
-                lm_slab_collect(slab, false);
-            if (slab->free)
-                return heap_pop(slab);
-            if (lm_slab_object_size(slab) >= lm_os_page_size())
+            if (!p && lm_slab_collect(slab, false))
+                p = lm_slab_pop(slab);
+            if (!p && lm_slab_object_size(slab) >= lm_os_page_size())
                 p = lm_slab_carve_one(slab, zeroed);
-            else if (lm_slab_carve(slab))
-                p = heap_pop(slab);
+            else if (!p && lm_slab_carve(slab))
+                p = lm_slab_pop(slab);
             if (p)
                 return p;
         }
-        if (lm_remote_receive(heap) && slab->free)
-            return heap_pop(slab);
+        if (lm_remote_receive(heap)) {
+            void *p = lm_slab_pop(slab);
+
+            if (p)
+                return p;
+        }
         next = heap_next_slab(heap, size_class);
         if (!next)
             return NULL;
@@ -208,7 +201,7 @@ void *lm_heap_take(struct lm_heap *heap, unsigned size_class, bool *zeroed)
         slab = heap->current[size_class];
         lm_heap_set_current(heap, size_class, next);
         if (slab != LM_SLAB_NONE)
-            lm_lists_give(&heap->lists, slab, slab->carved - lm_slab_count_free(slab));
+            lm_lists_give(&heap->lists, slab, slab->carved - lm_slab_list_length(slab));
     }
 }
 

@@ -83,21 +83,6 @@ extern const struct lm_span lm_slab_none LM_HIDDEN; /* always empty */
 
 /* -- the common path ------------------------------------------------------------------------------------ */
 
-/* Pops from a slab's list, or NULL: it is empty, or its first link is not as loam wrote it. */
-LM_INLINE void *lm_slab_pop(struct lm_span *slab)
-{
-    struct lm_object *object = slab->free;
-
-    if (LM_UNLIKELY(!object))
-        return NULL;
-    if (LOAM_HARDENING && LM_UNLIKELY(!lm_object_is_marked(object)))
-        return NULL;
-    slab->free = object->next;
-    if (LOAM_HARDENING)
-        object->mark = 0;
-    return object;
-}
-
 /* A block of 0..LM_DIRECT_MAX bytes from the list, or NULL for the slow road. */
 LM_INLINE void *lm_heap_pop_direct(size_t size)
 {
@@ -112,25 +97,23 @@ LM_INLINE void *lm_heap_pop_class(unsigned size_class)
 
 void lm_heap_push_zero(struct lm_span *slab);
 
-/* Pushes onto the caller's own slab. False, and nothing done: it is not the start of a block of the caller's, or
+/* Frees into the caller's own slab. False, and nothing done: it is not the start of a block of the caller's, or
  * is free already, or is not for the common path to judge. */
 LM_INLINE bool lm_heap_push(void *p)
 {
     struct lm_span *slab;
-    struct lm_object *object = p;
-    uintptr_t key;
-
+    uint64_t n;
     if (LM_UNLIKELY(!lm_span_find_fast(p, &slab)))
         return false;
     if (LM_UNLIKELY(__atomic_load_n(&slab->owner, __ATOMIC_RELAXED) != (void *)lm_heap_self))
         return false;
-    if (LOAM_HARDENING && LM_UNLIKELY(!lm_slab_on_boundary(slab, p)))
+    if (LM_UNLIKELY(!lm_slab_number(slab, p, &n)) && LOAM_HARDENING)
         return false;
-    key = lm_object_key(object);
-    if (LOAM_HARDENING && LM_UNLIKELY(object->mark == ((uintptr_t)object->next ^ key)))
-        return false; /* suspected to be free already */
-    lm_object_link_keyed(object, slab->free, key);
-    slab->free = object;
+    if (LM_UNLIKELY(lm_slab_link(slab, n) != LM_LIVE) && LOAM_HARDENING)
+        return false; /* free already */
+    if (LM_UNLIKELY(lm_slab_is_awaited(slab)) && LOAM_HARDENING)
+        return false; /* perhaps freed by another thread */
+    lm_slab_push(slab, n);
     if (LM_UNLIKELY(--slab->countdown == 0))
         lm_heap_push_zero(slab);
     return true;

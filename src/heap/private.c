@@ -57,7 +57,10 @@ static void private_release_list(lm_span_id *head)
 
         lm_lists_unlink(head, span);
         __atomic_store_n(&span->owner, NULL, __ATOMIC_RELEASE);
-        lm_span_free(span);
+        if (span->kind == LM_LARGE)
+            lm_span_free(span);
+        else
+            lm_slab_free(span);
     }
 }
 
@@ -73,7 +76,7 @@ static void private_empty(struct lm_private *heap)
         if (slab != LM_SLAB_NONE) {
             lm_heap_set_current(&heap->heap, c, LM_SLAB_NONE);
             __atomic_store_n(&slab->owner, NULL, __ATOMIC_RELEASE);
-            lm_span_free(slab);
+            lm_slab_free(slab);
         }
         private_release_list(&heap->heap.lists.partial[c]);
     }
@@ -218,11 +221,8 @@ void lm_private_free(struct lm_span *span, void *p)
         __atomic_store_n(&span->owner, NULL, __ATOMIC_RELEASE);
         lm_span_free(span);
     } else {
-        struct lm_object *object = p;
-
         bytes = lm_slab_object_size(span);
-        lm_object_link(object, span->free);
-        span->free = object;
+        lm_slab_put(span, p);
         if (--span->countdown == 0)
             lm_heap_push_zero(span);
     }

@@ -34,7 +34,7 @@ static void remote_send(struct lm_heap *heap, struct lm_bucket *bucket)
     heap->pending -= bucket->count;
     bucket->slab = NULL;
     bucket->count = 0;
-    if (lm_slab_push_remote(slab, bucket->head, bucket->tail))
+    if (lm_slab_push_remote(slab, bucket->head, bucket->tail, true))
         lm_remote_deliver(slab);
     errno = saved; /* free keeps it */
 }
@@ -59,7 +59,7 @@ void lm_remote_free(struct lm_span *slab, void *p)
 
         /* before the push and after the delivery (the push is a release): read in the child of a fork only */
         __atomic_fetch_add(&lm_remote_homeless, 1, __ATOMIC_RELAXED);
-        if (lm_slab_push_remote(slab, object, object))
+        if (lm_slab_push_remote(slab, object, object, false))
             lm_remote_deliver(slab);
         __atomic_fetch_sub(&lm_remote_homeless, 1, __ATOMIC_RELEASE);
         errno = saved;
@@ -69,6 +69,7 @@ void lm_remote_free(struct lm_span *slab, void *p)
     if (bucket->slab != slab) {
         if (bucket->slab)
             remote_send(heap, bucket);
+        lm_slab_open_bucket(slab);
         bucket->slab = slab;
         bucket->head = NULL;
         bucket->tail = object;
@@ -91,7 +92,7 @@ static bool remote_mail(struct lm_heap *to, struct lm_span *slab)
     do {
         if (seen == LM_MAILBOX_CLOSED)
             return false;
-        slab->mail_next = seen;
+        lm_slab_annex(slab)->mail_next = seen;
         /* release: pairs with the exchange in lm_remote_receive */
     } while (!__atomic_compare_exchange_n(&to->mailbox, &seen, id, true, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE));
     return true;
@@ -117,7 +118,7 @@ bool lm_remote_receive(struct lm_heap *heap)
     while (id) {
         struct lm_span *slab = lm_span_at(id);
 
-        id = slab->mail_next;
+        id = lm_slab_annex(slab)->mail_next;
         if (lm_slab_owner(slab) != heap)
             lm_remote_deliver(slab);
         else
@@ -134,7 +135,7 @@ void lm_remote_close(struct lm_heap *heap)
     while (id) {
         struct lm_span *slab = lm_span_at(id);
 
-        id = slab->mail_next;
+        id = lm_slab_annex(slab)->mail_next;
         lm_remote_deliver(slab);
     }
 }

@@ -1,5 +1,6 @@
 /* meta.c: memory for loam's own bookkeeping: cut from META spans in order, never freed, because what it
- * holds (thread heaps) is recycled by its users and read by other threads at any time. */
+ * holds (thread heaps) is recycled by its users and read by other threads at any time. What comes and goes waits in
+ * stacks, one for each length in cache lines, for the next of its length. */
 #include "page/page.h"
 
 struct lm_lock lm_meta_lock = LM_LOCK_INIT(LM_RANK_META);
@@ -35,4 +36,36 @@ void *lm_meta_alloc(size_t bytes)
     meta_end = (char *)p + LM_GRANULE;
     lm_lock_release(&lm_meta_lock);
     return p;
+}
+
+static struct meta_free {
+    struct meta_free *next;
+} * meta_stack[LM_META_MOST / LM_CACHE_LINE + 1];
+
+static struct meta_free **meta_stack_of(size_t bytes)
+{
+    LM_ASSERT(bytes && bytes <= LM_META_MOST);
+    return &meta_stack[lm_align_up(bytes, LM_CACHE_LINE) / LM_CACHE_LINE];
+}
+
+void *lm_meta_take(size_t bytes)
+{
+    struct meta_free **stack = meta_stack_of(bytes), *p;
+
+    lm_lock_take(&lm_meta_lock);
+    p = *stack;
+    if (p)
+        *stack = p->next;
+    lm_lock_release(&lm_meta_lock);
+    return p ? p : lm_meta_alloc(bytes);
+}
+
+void lm_meta_give(void *p, size_t bytes)
+{
+    struct meta_free **stack = meta_stack_of(bytes), *freed = p;
+
+    lm_lock_take(&lm_meta_lock);
+    freed->next = *stack;
+    *stack = freed;
+    lm_lock_release(&lm_meta_lock);
 }

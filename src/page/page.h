@@ -52,9 +52,9 @@ struct lm_span {
     void *owner; /* atomic; NULL when not a slab */
     union {
         struct {
-            void *free;
+            uint16_t *link;
             uint64_t magic;
-            char *first;
+            char *origin;
         };
         struct {
             lm_span_id bin_next, bin_prev;
@@ -65,17 +65,16 @@ struct lm_span {
             size_t bytes; /* usable */
         } large;
     };
+    uint32_t object_bytes;
+    uint16_t head;
     uint16_t countdown;
-    uint16_t capacity;
     uint16_t carved;
     uint8_t kind;
     uint8_t size_class;
-    lm_span_id mail_next;
     uint32_t granules : 24;
     uint32_t flags : 8;
-    uintptr_t remote; /* atomic; written by other threads */
     lm_span_id next, prev;
-};
+} __attribute__((aligned(LM_CACHE_LINE)));
 
 _Static_assert(sizeof(struct lm_span) == 64, "a descriptor is one cache line");
 
@@ -150,6 +149,12 @@ size_t lm_page_purge(size_t keep_bytes);
 /* Zeroed memory for bookkeeping, aligned to a cache line, never freed; NULL when there is none. At most
  * one granule at a time. */
 void *lm_meta_alloc(size_t bytes);
+
+/* The same that comes and goes: with any contents, of at most LM_META_MOST bytes; what is given back serves requests
+ * of the same size, in cache lines, again. */
+enum { LM_META_MOST = 9 << 10 };
+void *lm_meta_take(size_t bytes);
+void lm_meta_give(void *p, size_t bytes);
 
 struct lm_page_stats {
     size_t reserved_bytes; /* address space of all arenas */

@@ -7,6 +7,20 @@ uintptr_t lm_secret;
 
 enum { SLAB_ZEROED = 2 }; /* span flag: fresh objects read as zero */
 
+/* The parts of the annex's word `remote`. */
+#define REMOTE_BUCKET ((uint64_t)1 << 48)
+#define REMOTE_BUCKETS (~(uint64_t)0 << 48)
+
+static struct lm_object *remote_list(uint64_t word)
+{
+    return (struct lm_object *)(uintptr_t)(word & ~REMOTE_BUCKETS & ~(uint64_t)LM_MAILED);
+}
+
+static size_t slab_annex_bytes(unsigned size_class)
+{
+    return sizeof(struct lm_annex) + (lm_class[size_class].capacity + 1u) * sizeof(uint16_t);
+}
+
 struct lm_span *lm_slab_create(unsigned size_class, unsigned colour, void *owner)
 {
     return lm_slab_create_in(0, size_class, colour, owner);
@@ -15,20 +29,29 @@ struct lm_span *lm_slab_create(unsigned size_class, unsigned colour, void *owner
 struct lm_span *lm_slab_create_in(uint32_t group, unsigned size_class, unsigned colour, void *owner)
 {
     const struct lm_class *class = &lm_class[size_class];
+    struct lm_annex *annex = lm_meta_take(slab_annex_bytes(size_class));
+    struct lm_span *slab = NULL;
     bool zeroed = false;
-    struct lm_span *slab = group ? lm_span_alloc_in(group, class->granules, 1, LM_SLAB_CURRENT)
-                                 : lm_span_alloc(class->granules, 1, LM_SLAB_CURRENT, &zeroed);
 
-    if (!slab)
+    if (annex)
+        slab = group ? lm_span_alloc_in(group, class->granules, 1, LM_SLAB_CURRENT)
+                     : lm_span_alloc(class->granules, 1, LM_SLAB_CURRENT, &zeroed);
+    if (!slab) {
+        if (annex)
+            lm_meta_give(annex, slab_annex_bytes(size_class));
+        errno = ENOMEM;
         return NULL;
+    }
     for (uint32_t i = 1; i < class->granules; i++) {
         slab[i].kind = LM_CONT;
         slab[i].granules = i;
     }
+    __builtin_memset(annex, 0, slab_annex_bytes(size_class));
+    slab->link = annex->link;
     slab->magic = class->magic;
-    slab->first = (char *)lm_span_start(slab) + colour % class->colours * class->colour_step;
+    slab->origin = (char *)lm_span_start(slab) + colour % class->colours * class->colour_step - class->size;
+    slab->object_bytes = class->size;
     slab->countdown = LM_COUNT_IDLE;
-    slab->capacity = class->capacity;
     slab->size_class = (uint8_t)size_class;
     slab->flags = zeroed ? SLAB_ZEROED : 0;
     /* last: from here on the common path of `owner` recognises the slab */
@@ -36,134 +59,147 @@ struct lm_span *lm_slab_create_in(uint32_t group, unsigned size_class, unsigned 
     return slab;
 }
 
+void lm_slab_free(struct lm_span *slab)
+{
+    struct lm_annex *annex = lm_slab_annex(slab);
+    unsigned size_class = slab->size_class;
+
+    lm_span_free(slab);
+    lm_meta_give(annex, slab_annex_bytes(size_class));
+}
+
 bool lm_slab_carve(struct lm_span *slab)
 {
     size_t size = lm_slab_object_size(slab), page = lm_os_page_size();
-    char *from = slab->first + slab->carved * size;
+    char *from = slab->origin + (slab->carved + (size_t)1) * size;
     char *page_end = (char *)lm_align_down((uintptr_t)from, page) + page;
-    size_t count = lm_min(((size_t)(page_end - from) + size - 1) / size, (size_t)slab->capacity - slab->carved);
-    struct lm_object *object = (struct lm_object *)(void *)from;
+    unsigned first = slab->carved + 1u, left = lm_slab_capacity(slab) - slab->carved;
+    unsigned last = slab->carved + (unsigned)lm_min(((size_t)(page_end - from) + size - 1) / size, left);
 
-    if (count == 0)
+    if (left == 0)
         return false;
-    for (size_t i = 1; i < count; i++) {
-        struct lm_object *next = (struct lm_object *)(void *)((char *)object + size);
-
-        lm_object_link(object, next);
-        object = next;
-    }
-    lm_object_link(object, NULL);
-    /* the list last: a fork in another thread may see the slab at any moment of this */
-    __atomic_store_n(&slab->carved, (uint16_t)(slab->carved + count), __ATOMIC_RELAXED);
-    __atomic_store_n(&slab->free, from, __ATOMIC_RELEASE);
+    for (unsigned n = first; n < last; n++)
+        lm_slab_set_link(slab, n, (uint16_t)(n + 1));
+    __atomic_store_n(&slab->carved, (uint16_t)last, __ATOMIC_RELAXED);
+    slab->head = (uint16_t)first;
     return true;
 }
 
 void *lm_slab_carve_one(struct lm_span *slab, bool *zeroed)
 {
-    struct lm_object *object;
+    unsigned n = slab->carved + 1u;
 
-    if (slab->carved == slab->capacity)
+    if (n > lm_slab_capacity(slab))
         return NULL;
-    object = (struct lm_object *)(void *)(slab->first + slab->carved * lm_slab_object_size(slab));
     *zeroed = slab->flags & SLAB_ZEROED;
-    if (!*zeroed)
-        object->mark = 0; /* the memory may have been a slab of this class before, with its marks */
-    __atomic_store_n(&slab->carved, (uint16_t)(slab->carved + 1), __ATOMIC_RELAXED);
-    return object;
+    __atomic_store_n(&slab->carved, (uint16_t)n, __ATOMIC_RELAXED);
+    lm_slab_set_link(slab, n, LM_LIVE);
+    return lm_slab_object(slab, n);
 }
 
-void lm_slab_die_overwritten(const struct lm_span *slab, const void *object)
+void lm_slab_rebuild(struct lm_span *slab)
+{
+    slab->head = 0;
+    for (unsigned n = slab->carved; n > 0; n--)
+        if (lm_slab_link(slab, n) != LM_LIVE)
+            lm_slab_push(slab, n);
+}
+
+/* An object that came home is not as loam left it. */
+_Noreturn static LM_COLD void slab_die_overwritten(const struct lm_span *slab, const void *object)
 {
     lm_die("loam: free list overwritten: %p, a free block of %zu bytes, was written to after it was freed. "
            "Run the program again under valgrind or an address sanitizer to find the writer.\n",
         object, lm_slab_object_size(slab));
 }
 
-/* Dies unless the object is free and its link intact. */
-static void slab_prove(const struct lm_span *slab, const struct lm_object *object)
+_Noreturn static LM_COLD void slab_die_twice(const struct lm_span *slab, const void *object)
 {
-    if (LOAM_HARDENING && LM_UNLIKELY(!lm_object_is_marked(object)))
-        lm_slab_die_overwritten(slab, object);
+    lm_die("loam: double free: %p (in a slab of %zu-byte blocks), by two threads. "
+           "Run the program again under valgrind or an address sanitizer to find the place.\n",
+        object, lm_slab_object_size(slab));
 }
 
 unsigned lm_slab_collect(struct lm_span *slab, bool delivered)
 {
-    /* acquire: pairs with the release in lm_slab_push_remote, so that the pushed links are seen */
-    uintptr_t word =
-        __atomic_fetch_and(&slab->remote, delivered ? (uintptr_t)0 : (uintptr_t)LM_MAILED, __ATOMIC_ACQ_REL);
-    struct lm_object *head = (struct lm_object *)(word & ~(uintptr_t)LM_MAILED), *object = head;
-    unsigned count = 1;
+    uint64_t *remote = &lm_slab_annex(slab)->remote;
+    struct lm_object *object, *next;
+    unsigned count = 0;
 
-    if (!head)
+    if (!delivered && !remote_list(__atomic_load_n(remote, __ATOMIC_RELAXED)))
         return 0;
-    for (;; count++) {
-        slab_prove(slab, object);
-        if (!object->next)
-            break;
-        object = object->next;
+    /* acquire: pairs with the release in lm_slab_push_remote, so that the pushed links are seen */
+    object = remote_list(
+        __atomic_fetch_and(remote, delivered ? REMOTE_BUCKETS : REMOTE_BUCKETS | LM_MAILED, __ATOMIC_ACQ_REL));
+    for (; object; object = next, count++) {
+        if (!lm_object_is_marked(object))
+            slab_die_overwritten(slab, object);
+        if (lm_slab_is_free(slab, object))
+            slab_die_twice(slab, object);
+        next = object->next;
+        object->mark = 0; /* when the block is handed out again, nothing shall look like a mark */
+        lm_slab_put(slab, object);
     }
-    lm_object_link(object, slab->free);
-    slab->free = head;
     return count;
 }
 
-bool lm_slab_push_remote(struct lm_span *slab, struct lm_object *head, struct lm_object *tail)
+void lm_slab_open_bucket(struct lm_span *slab)
 {
-    uintptr_t seen = __atomic_load_n(&slab->remote, __ATOMIC_RELAXED);
+    __atomic_fetch_add(&lm_slab_annex(slab)->remote, REMOTE_BUCKET, __ATOMIC_RELAXED);
+}
 
-    do
-        lm_object_link(tail, (struct lm_object *)(seen & ~(uintptr_t)LM_MAILED));
-    while (!__atomic_compare_exchange_n(
-        &slab->remote, &seen, (uintptr_t)head | LM_MAILED, true, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
+void lm_slab_forget_buckets(struct lm_span *slab)
+{
+    lm_slab_annex(slab)->remote &= ~REMOTE_BUCKETS;
+}
+
+bool lm_slab_push_remote(struct lm_span *slab, struct lm_object *head, struct lm_object *tail, bool bucket)
+{
+    uint64_t *remote = &lm_slab_annex(slab)->remote, seen = __atomic_load_n(remote, __ATOMIC_RELAXED), word;
+
+    do {
+        lm_object_link(tail, remote_list(seen));
+        word = (seen & REMOTE_BUCKETS) - (bucket ? REMOTE_BUCKET : 0) + ((uintptr_t)head | LM_MAILED);
+    } while (!__atomic_compare_exchange_n(remote, &seen, word, true, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
     return !(seen & LM_MAILED);
 }
 
-LM_RACY unsigned lm_slab_count_free(const struct lm_span *slab)
+unsigned lm_slab_list_length(const struct lm_span *slab)
 {
-    const char *start = lm_span_start(slab);
-    size_t bytes = (size_t)slab->granules * LM_GRANULE;
     unsigned count = 0;
 
-    for (const struct lm_object *object = slab->free;
-         object && (size_t)((const char *)object - start) < bytes && count < slab->capacity; object = object->next) {
-        if (LOAM_HARDENING && !lm_object_is_marked(object))
-            break;
+    for (uint32_t n = slab->head; n; n = lm_slab_link(slab, n))
         count++;
-    }
     return count;
 }
 
-bool lm_slab_list_has(const struct lm_span *slab, const void *wanted)
+unsigned lm_slab_count_free(const struct lm_span *slab)
 {
-    for (const struct lm_object *object = slab->free; object; object = object->next) {
-        if (object == wanted)
-            return true;
-        slab_prove(slab, object);
-    }
-    return false;
+    unsigned count = 0, carved = __atomic_load_n(&slab->carved, __ATOMIC_RELAXED);
+
+    for (unsigned n = 1; n <= carved; n++)
+        count += lm_slab_link(slab, n) != LM_LIVE;
+    return count;
 }
 
 int lm_slab_check(const struct lm_span *slab)
 {
-    size_t size = lm_slab_object_size(slab);
-    unsigned count = 0;
+    const struct lm_class *class = &lm_class[slab->size_class];
+    unsigned count = 0, free_objects = lm_slab_count_free(slab);
 
-    if (slab->carved > slab->capacity || slab->capacity != lm_class[slab->size_class].capacity)
+    if (slab->carved > class->capacity || slab->object_bytes != class->size)
         return __LINE__;
-    for (const struct lm_object *object = slab->free; object; object = object->next, count++) {
-        if (!lm_slab_on_boundary(slab, object))
+    for (uint32_t n = slab->head; n; n = lm_slab_link(slab, n), count++)
+        if (n > slab->carved || count == free_objects || lm_slab_link(slab, n) == LM_LIVE)
             return __LINE__;
-        if ((size_t)((const char *)object - slab->first) >= slab->carved * size)
+    if (count != free_objects || lm_slab_link(slab, 0) == LM_LIVE)
+        return __LINE__;
+    for (uint32_t n = slab->carved + 1u; n <= class->capacity; n++)
+        if (lm_slab_link(slab, n) == LM_LIVE)
             return __LINE__;
-        if (LOAM_HARDENING && !lm_object_is_marked(object))
-            return __LINE__;
-        if (count == slab->carved)
-            return __LINE__; /* a ring */
-    }
     if (slab->kind == LM_SLAB_PARTIAL && (unsigned)slab->countdown + count != slab->carved)
         return __LINE__;
-    if (slab->kind == LM_SLAB_FULL && (slab->carved != slab->capacity || slab->countdown == 0))
+    if (slab->kind == LM_SLAB_FULL && (slab->carved != class->capacity || slab->countdown == 0))
         return __LINE__;
     return 0;
 }

@@ -3,17 +3,26 @@
  *   sizeclass.h   which sizes there are, and a class's numbers
  *   slab.c        making, carving, collecting, checking and releasing slabs
  *
- *   | colour | object 0 | object 1 | ... | object capacity-1 | rest |
- *   ^ start  ^ first                ^ first + carved * size
+ *   | colour | object 1 | object 2 | ... | object capacity | rest |
+ *   ^ start  ^ origin + size       ^ origin + (carved + 1) * size
  *
- * A free object holds two words, a live one none:
+ * The list of free objects is kept out of line, by number, in the slab's annex:
  *
- *   word 0: the next free object of the same slab, or NULL
+ *   head       the first free object, 0: none
+ *   link[n]    of a free object n: the next one, 0 at the end of the list; LM_LIVE of one that is handed out
+ *
+ * A free object's memory holds nothing of loam's and is not touched when it is freed or handed out. So a cold block
+ * costs no cache miss at free, nothing that a program writes to a freed block can mislead the heap, an object that
+ * is freed twice is known at once and exactly, and whole pages of free objects may be given to the OS as they are.
+ *
+ * What other threads free travels as a list through the objects, and only then does a free object hold two words:
+ *
+ *   word 0: the next object of the list, or NULL
  *   word 1: the mark, word 0 ^ the object's own address ^ lm_secret
  *
- * The mark proves at once that the object is free and that its link was not overwritten: it is checked
- * whenever a link is about to be followed and, at free, suspected of a double free when it is already there.
- * Handing an object out clears word 1. A mark copied elsewhere proves nothing, because of the address.
+ * The mark proves that the object is on its way home and that its link was not overwritten: it is checked before a link
+ * is followed, and at a free it is suspected of a double free when it is already there. Collecting the list
+ * clears it. A mark copied elsewhere proves nothing, because of the address.
  *
  * Counting without counting: `countdown` falls by one at each local free, and nobody looks until it is 0;
  * malloc does not count at all. What 0 means depends on the state (span->kind):
@@ -22,14 +31,20 @@
  *   FULL     no object is free; 0 after `lm_slab_reserve` frees: it is worth a place in the partial list
  *   PARTIAL  countdown is the number of live objects, exactly; 0 means the slab is empty
  *
- * It is exact because a slab stops being CURRENT only when its list is empty.
+ * It is exact because a slab's free objects are counted when it stops being CURRENT.
  *
- * Invariant (lm_slab_check): every object of the free list and of the remote list lies on an object boundary
- * below `carved`, appears once, and carries its mark; in state PARTIAL live + free == carved.
+ * Invariant (lm_slab_check): the list holds exactly the objects up to `carved` whose link is not LM_LIVE, each once;
+ * link[0] and links beyond `carved` are not LM_LIVE; in state PARTIAL live + free == carved; every object of the remote
+ * list lies on an object boundary up to `carved`, appears once, carries its mark, and is LM_LIVE.
  *
- * Who writes what: the owner alone writes free, countdown, carved, kind, next and prev; other threads push
- * onto `remote`, whose low bit LM_MAILED says that the slab stands in (or travels to) a mailbox; the holder of
- * that bit owns mail_next. No locks here. */
+ * Who writes what: the owner alone writes head, links, countdown, carved, kind, next and prev; other threads read
+ * links to see whether a block that they were given is free. They push onto `remote`, in a cache line of its own:
+ *
+ *   | buckets (16) | first object of the list (47) | LM_MAILED |
+ *
+ * whose low bit says that the slab stands in (or travels to) a mailbox, and whose top bits count the buckets in which
+ * other threads gather frees. While it is not 0 the owner's frees are looked at more closely. The holder of the mailed
+ * bit owns mail_next. No locks here. */
 #ifndef LM_SLAB_H
 #define LM_SLAB_H
 
@@ -38,8 +53,16 @@
 
 enum { LM_COUNT_IDLE = 0xffff };
 enum { LM_MAILED = 1 };
+enum { LM_LIVE = 0xffff }; /* no slab has so many objects */
 
-/* What the two words of a free object look like. */
+/* What a slab needs beside its descriptor: bookkeeping memory that comes and goes with it. */
+struct lm_annex {
+    uint64_t remote; /* atomic; written by other threads */
+    lm_span_id mail_next;
+    uint16_t link[] __attribute__((aligned(LM_CACHE_LINE))); /* capacity + 1 */
+};
+
+/* What the two words of an object on its way home look like. */
 struct lm_object {
     struct lm_object *next;
     uintptr_t mark;
@@ -53,39 +76,75 @@ LM_INLINE uintptr_t lm_object_key(const struct lm_object *object)
     return (uintptr_t)object ^ lm_secret;
 }
 
-/* True when the object looks free, with its link as loam wrote it. */
+/* True when the object looks like one on its way home, with its link as loam wrote it. */
 LM_INLINE bool lm_object_is_marked(const struct lm_object *object)
 {
     return object->mark == ((uintptr_t)object->next ^ lm_object_key(object));
 }
 
-LM_INLINE void lm_object_link_keyed(struct lm_object *object, struct lm_object *next, uintptr_t key)
-{
-    object->next = next;
-    if (LOAM_HARDENING)
-        object->mark = (uintptr_t)next ^ key;
-}
-
 LM_INLINE void lm_object_link(struct lm_object *object, struct lm_object *next)
 {
-    lm_object_link_keyed(object, next, lm_object_key(object));
+    object->next = next;
+    object->mark = (uintptr_t)next ^ lm_object_key(object);
 }
 
-/* True when the pointer, which lies in the slab's span, is the start of an object: an offset n is a multiple
- * of the size d exactly when n * ceil(2^64 / d) mod 2^64 is less than that factor, for n, d < 2^32 (Lemire,
- * Kaser, Kurz 2019). A pointer below the first object wraps to an offset that no factor accepts. */
-LM_INLINE bool lm_slab_on_boundary(const struct lm_span *slab, const void *p)
+/* The number of the object that starts at p, which lies in the slab's span; false: none starts there. An offset n is a
+ * multiple of the size d exactly when n * ceil(2^64 / d) mod 2^64 is less than that factor, for n, d < 2^32 (Lemire,
+ * Kaser, Kurz 2019), and then the other half of the product is n / d. A pointer below the origin wraps to an offset that no
+ * factor accepts. 0, for a pointer that no object starts at either, is a number that is never live. */
+LM_INLINE bool lm_slab_number(const struct lm_span *slab, const void *p, uint64_t *number)
 {
-    return (uint64_t)((const char *)p - slab->first) * slab->magic < slab->magic;
+    unsigned __int128 product = (unsigned __int128)(uint64_t)((const char *)p - slab->origin) * slab->magic;
+
+    *number = (uint64_t)(product >> 64);
+    return (uint64_t)product < slab->magic;
+}
+
+/* Object n. */
+LM_INLINE void *lm_slab_object(const struct lm_span *slab, uint32_t n)
+{
+    return slab->origin + (size_t)(n * slab->object_bytes);
 }
 
 /* True when p, which lies in the slab's span, is the start of an object that has been carved. */
 LM_INLINE bool lm_slab_holds(const struct lm_span *slab, const void *p)
 {
-    size_t carved = __atomic_load_n(&slab->carved, __ATOMIC_RELAXED); /* the owner may be carving others */
+    uint64_t n;
 
-    return lm_slab_on_boundary(slab, p) &&
-        (size_t)((const char *)p - slab->first) < carved * lm_class[slab->size_class].size;
+    /* the owner may be carving others */
+    return lm_slab_number(slab, p, &n) && n - 1 < __atomic_load_n(&slab->carved, __ATOMIC_RELAXED);
+}
+
+LM_INLINE struct lm_annex *lm_slab_annex(const struct lm_span *slab)
+{
+    return LM_CONTAINER(slab->link, struct lm_annex, link);
+}
+
+/* Links have one writer; relaxed, because a thread that reads the link of a block asks for one that nobody else may
+ * be changing. */
+LM_INLINE uint16_t lm_slab_link(const struct lm_span *slab, uint64_t n)
+{
+    return __atomic_load_n(&slab->link[n], __ATOMIC_RELAXED);
+}
+
+LM_INLINE void lm_slab_set_link(struct lm_span *slab, uint64_t n, uint16_t link)
+{
+    __atomic_store_n(&slab->link[n], link, __ATOMIC_RELAXED);
+}
+
+/* True when the object that starts at p is free, and not on its way home. */
+LM_INLINE bool lm_slab_is_free(const struct lm_span *slab, const void *p)
+{
+    uint64_t n;
+
+    lm_slab_number(slab, p, &n);
+    return lm_slab_link(slab, n) != LM_LIVE;
+}
+
+/* True when other threads have freed objects of the slab, or gather them now. */
+LM_INLINE bool lm_slab_is_awaited(const struct lm_span *slab)
+{
+    return lm_word_is_set(&lm_slab_annex(slab)->remote);
 }
 
 /* A new slab of the class with nothing carved, state CURRENT, or NULL with ENOMEM. `colour` is any number;
@@ -93,41 +152,87 @@ LM_INLINE bool lm_slab_holds(const struct lm_span *slab, const void *p)
 struct lm_span *lm_slab_create(unsigned size_class, unsigned colour, void *owner);
 struct lm_span *lm_slab_create_in(uint32_t group, unsigned size_class, unsigned colour, void *owner); /* of arenas */
 
-/* Links the next OS page of fresh objects into the (empty) free list; false when all are carved. */
+/* Takes the first object of the list; NULL: it is empty. */
+LM_INLINE void *lm_slab_pop(struct lm_span *slab)
+{
+    uint32_t n = slab->head;
+    void *p;
+
+    if (LM_UNLIKELY(!n))
+        return NULL;
+    slab->head = lm_slab_link(slab, n);
+    lm_slab_set_link(slab, n, LM_LIVE);
+    p = lm_slab_object(slab, n);
+    lm_prefetch(p); /* it was not touched, and will be written to at once */
+    if (!p)
+        __builtin_unreachable(); /* spares the caller a branch */
+    return p;
+}
+
+/* Puts object n, which is live, into the list; the countdown is the caller's matter. */
+LM_INLINE void lm_slab_push(struct lm_span *slab, uint64_t n)
+{
+    lm_slab_set_link(slab, n, slab->head);
+    slab->head = (uint16_t)n;
+}
+
+/* The same for the object that starts at p. */
+LM_INLINE void lm_slab_put(struct lm_span *slab, const void *p)
+{
+    uint64_t n;
+
+    lm_slab_number(slab, p, &n);
+    lm_slab_push(slab, n);
+}
+
+/* Puts the next OS page of objects into the (empty) list; false when all are carved. */
 bool lm_slab_carve(struct lm_span *slab);
 
 /* Like it, for one object that is handed out at once; *zeroed when its memory reads as zero. NULL when all
  * are carved. */
 void *lm_slab_carve_one(struct lm_span *slab, bool *zeroed);
 
-/* Dies with the report that a free object was written to. */
-_Noreturn void lm_slab_die_overwritten(const struct lm_span *slab, const void *object) LM_COLD;
+/* Gives the span of a slab back, and its annex. */
+void lm_slab_free(struct lm_span *slab);
 
-/* Moves what other threads freed onto the slab's own list, proving every link. Returns how many. With
- * `delivered` the caller holds the mailed bit and gives it up. */
+/* Makes the list anew of all objects that are not live: in a fork's child, whose parent may have been at it. */
+void lm_slab_rebuild(struct lm_span *slab);
+
+/* Makes free what other threads freed, proving every link. Returns how many. With `delivered` the caller holds the
+ * mailed bit and gives it up. Dies with a report when an object is free already, or was written to on its way. */
 unsigned lm_slab_collect(struct lm_span *slab, bool delivered);
 
-/* Pushes a chain of `head`..`tail` freed by another thread. True when the caller has thereby taken the
- * mailed bit, and must deliver the slab to its owner. */
-bool lm_slab_push_remote(struct lm_span *slab, struct lm_object *head, struct lm_object *tail);
+/* A thread that is not the owner opens a bucket for the slab's objects. */
+void lm_slab_open_bucket(struct lm_span *slab);
+
+/* Pushes a chain of `head`..`tail` freed by another thread, from the bucket that it opened or without one. True when
+ * the caller has thereby taken the mailed bit, and must deliver the slab to its owner. */
+bool lm_slab_push_remote(struct lm_span *slab, struct lm_object *head, struct lm_object *tail, bool bucket);
+
+/* In a fork's child: the buckets of all threads but the caller are gone. */
+void lm_slab_forget_buckets(struct lm_span *slab);
 
 /* True when the slab stands in a mailbox or on its way there; it must not be released then. */
 LM_INLINE bool lm_slab_is_mailed(const struct lm_span *slab)
 {
-    return __atomic_load_n(&slab->remote, __ATOMIC_ACQUIRE) & LM_MAILED;
+    return __atomic_load_n(&lm_slab_annex(slab)->remote, __ATOMIC_ACQUIRE) & LM_MAILED;
 }
 
-/* Objects in the free list, walked; links that prove wrong end the walk, so that it may run on a slab that
- * another thread is changing. */
+/* Objects that are carved and free; may run on a slab that another thread is changing. */
 unsigned lm_slab_count_free(const struct lm_span *slab);
 
-/* True when the object is in the slab's own free list. For the owner only. */
-bool lm_slab_list_has(const struct lm_span *slab, const void *object);
+/* The same by walking the list, which is quick when it is short. For the owner only. */
+unsigned lm_slab_list_length(const struct lm_span *slab);
+
+LM_INLINE unsigned lm_slab_capacity(const struct lm_span *slab)
+{
+    return lm_class[slab->size_class].capacity;
+}
 
 /* Frees that a full slab waits for before it is worth a place in the partial list. */
 LM_INLINE unsigned lm_slab_reserve(const struct lm_span *slab)
 {
-    return 1 + slab->capacity / 16;
+    return 1 + lm_slab_capacity(slab) / 16;
 }
 
 /* The first descriptor of the slab whose later granule this is. */
@@ -138,7 +243,7 @@ LM_INLINE struct lm_span *lm_slab_head(struct lm_span *cont)
 
 LM_INLINE size_t lm_slab_object_size(const struct lm_span *slab)
 {
-    return lm_class[slab->size_class].size;
+    return slab->object_bytes;
 }
 
 /* 0, or the number of the line whose invariant is broken. For the owner only. */
