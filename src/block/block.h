@@ -1,7 +1,7 @@
 /* block: building blocks with a public API, each declared in <loam/NAME.h> and standing in src/block/NAME.c.
  *
  *   source.c   where a block's pages come from
- *   region.c   the textbook heap inside the caller's memory
+ *   region*.c  the textbook heap inside the caller's memory
  *   buddy.c    the public face of page/buddy
  *   pool.c     objects of one size that can be walked and dropped at once
  *   classes.c  a table of pools by size under a byte budget

@@ -1,0 +1,526 @@
+/* region.c: allocating, resizing and freeing in a region; layout and invariants in region.h.
+ *
+ * Every call has two parts: it proves all that it will follow or write (region_can_..., into a plan), and then it
+ * writes. Nothing is written when a proof fails. */
+#include "block/region_bins.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* -- coming in and out --------------------------------------------------------------------------------------- */
+
+LM_INLINE bool region_enter(struct loam_region *region)
+{
+    if (LM_UNLIKELY(lm_region_seal(region) != region->seal)) {
+        lm_region_refuse(region, NULL);
+        return false;
+    }
+    return region->lock == LOAM_REGION_UNLOCKED || lm_region_lock(region);
+}
+
+LM_INLINE void region_leave(struct loam_region *region)
+{
+    if (region->lock != LOAM_REGION_UNLOCKED)
+        lm_region_unlock(region);
+}
+
+/* -- the index, whichever the fit has -------------------------------------------------------------------------- */
+
+LM_INLINE bool index_can_insert(const struct loam_region *region, uint32_t unit, uint32_t units)
+{
+    return lm_region_is_tree(region) ? lm_region_tree_can_insert(region, unit, units)
+                                     : lm_region_bins_can_insert(region, units);
+}
+
+LM_INLINE bool index_can_remove(const struct loam_region *region, uint32_t unit, uint32_t units)
+{
+    return lm_region_is_tree(region) ? lm_region_tree_can_remove(region, unit, units)
+                                     : lm_region_bins_can_remove(region, unit, units);
+}
+
+LM_INLINE void index_remove(struct loam_region *region, uint32_t unit, uint32_t units)
+{
+    if (lm_region_is_tree(region))
+        lm_region_tree_remove(region, unit);
+    else
+        lm_region_bins_remove(region, unit, units);
+    region->free_blocks--;
+}
+
+/* Makes a block whose tag is written a free one in full. */
+LM_INLINE void index_insert(struct loam_region *region, uint32_t unit, uint32_t units)
+{
+    if (!lm_region_is_tiny(region, units))
+        *lm_region_footer(region, unit + units) = units;
+    if (lm_region_is_tree(region))
+        lm_region_tree_insert(region, unit);
+    else
+        lm_region_bins_insert(region, unit, units);
+    region->free_blocks++;
+}
+
+void lm_region_index_insert(struct loam_region *region, uint32_t unit, uint32_t units)
+{
+    index_insert(region, unit, units);
+}
+
+void lm_region_index_clear(struct loam_region *region)
+{
+    region->top = 0;
+    memset(region->level, 0, region->levels * sizeof region->level[0]);
+    region->free_blocks = 0;
+}
+
+/* -- proofs ------------------------------------------------------------------------------------------------------ */
+
+/* A block and the free ones on both sides of it; lengths 0 where there is none. */
+struct region_place {
+    uint32_t unit, units;
+    uint32_t before, before_units;
+    uint32_t behind_units;
+    unsigned flags; /* of the block's own tag */
+};
+
+/* Units for so many bytes; 0: more than there can be. */
+LM_INLINE uint32_t region_units_for(const struct loam_region *region, size_t size)
+{
+    size_t grain = (size_t)1 << region->grain_log2, bytes = lm_align_up(size + LM_REGION_TAG_BYTES, grain);
+    size_t units = bytes >> region->grain_log2;
+
+    if (LM_UNLIKELY(bytes < size || units > region->end - region->first))
+        return 0;
+    return (uint32_t)lm_max(units, lm_region_least(region));
+}
+
+/* True when `p` is a live block whose own tag is sound. */
+LM_INLINE bool region_can_use(const struct loam_region *region, const void *p, struct region_place *out)
+{
+    size_t offset = (size_t)((uintptr_t)p - (uintptr_t)region), unit = offset >> region->grain_log2;
+    uint64_t tag;
+
+    if (unit - region->first >= region->end - region->first || offset != unit << region->grain_log2)
+        return false;
+    out->unit = (uint32_t)unit;
+    tag = *lm_region_tag(region, out->unit);
+    out->units = lm_region_length(tag);
+    out->flags = (unsigned)(tag & LM_REGION_FLAGS);
+    return lm_region_is_signed(region, out->unit, tag) && tag & LM_REGION_USED &&
+        out->units >= lm_region_least(region) && out->units <= region->end - out->unit;
+}
+
+/* True when the tag at `unit` is sound and says that the block before it is free, or is not. */
+LM_INLINE bool region_agrees(const struct loam_region *region, uint32_t unit, unsigned prev_flags)
+{
+    uint64_t tag = *lm_region_tag(region, unit);
+
+    return lm_region_is_signed(region, unit, tag) && (tag & (LM_REGION_PREV_FREE | LM_REGION_TINY)) == prev_flags &&
+        (tag & LM_REGION_USED || !prev_flags);
+}
+
+/* True when what stands behind the block is sound; finds the free block there. */
+LM_INLINE bool region_can_see_behind(const struct loam_region *region, struct region_place *place)
+{
+    uint32_t behind = place->unit + place->units;
+    uint64_t tag = *lm_region_tag(region, behind);
+
+    place->behind_units = 0;
+    if (!lm_region_is_signed(region, behind, tag) || tag & LM_REGION_PREV_FREE)
+        return false;
+    if (tag & LM_REGION_USED)
+        return true;
+    place->behind_units = lm_region_length(tag);
+    return lm_region_is_free(region, behind) && index_can_remove(region, behind, place->behind_units) &&
+        region_agrees(region, behind + place->behind_units, lm_region_behind(region, place->behind_units));
+}
+
+/* The same for what stands before it. */
+LM_INLINE bool region_can_see_before(const struct loam_region *region, struct region_place *place)
+{
+    uint64_t units, tag;
+
+    place->before_units = 0;
+    if (!(place->flags & LM_REGION_PREV_FREE))
+        return true;
+    units = place->flags & LM_REGION_TINY ? (uint64_t)LM_REGION_TINY_BYTES >> region->grain_log2
+                                          : *lm_region_footer(region, place->unit);
+    if (units < lm_region_least(region) || units > place->unit - region->first)
+        return false;
+    place->before_units = (uint32_t)units;
+    place->before = place->unit - place->before_units;
+    tag = *lm_region_tag(region, place->before);
+    return lm_region_is_free_tag(region, place->before, tag) && lm_region_length(tag) == units &&
+        index_can_remove(region, place->before, place->before_units);
+}
+
+/* True when a free block is sound on its own and to the block behind. */
+LM_INLINE bool region_can_take(const struct loam_region *region, uint32_t unit, uint32_t units)
+{
+    return index_can_remove(region, unit, units) &&
+        region_agrees(region, unit + units, lm_region_behind(region, units));
+}
+
+/* -- allocating ------------------------------------------------------------------------------------------------ */
+
+LM_INLINE void region_count(struct loam_region *region, uint32_t units)
+{
+    region->live_blocks++;
+    region->used_units += units;
+    if (region->used_units > region->peak_units)
+        region->peak_units = region->used_units;
+}
+
+/* Takes `units` out of the free block `from`, after `gap` units that stay free. LM_REGION_DAMAGED: nothing is done. */
+LM_INLINE uint32_t region_cut(struct loam_region *region, uint32_t from, uint32_t gap, uint32_t units)
+{
+    uint32_t length = lm_region_units(region, from), rest = length - gap - units, unit = from + gap;
+
+    if (rest < lm_region_least(region)) {
+        units += rest;
+        rest = 0;
+    }
+    if (!region_can_take(region, from, length) || (gap && !index_can_insert(region, from, gap)) ||
+        (rest && !index_can_insert(region, unit + units, rest)))
+        return LM_REGION_DAMAGED;
+    index_remove(region, from, length);
+    if (rest)
+        lm_region_write(region, unit + units, rest, 0);
+    if (gap) { /* not USED before the chain leads to it */
+        lm_region_write(region, unit, units, lm_region_behind(region, gap));
+        lm_region_write(region, from, gap, 0);
+        index_insert(region, from, gap);
+    }
+    lm_region_write(region, unit, units, LM_REGION_USED | (gap ? lm_region_behind(region, gap) : 0));
+    if (!rest)
+        lm_region_tell(region, unit + units, 0);
+    else if (lm_region_is_tiny(region, rest) != lm_region_is_tiny(region, length))
+        lm_region_tell(region, unit + units + rest, lm_region_behind(region, rest));
+    if (rest)
+        index_insert(region, unit + units, rest);
+    region_count(region, units);
+    region->rover = unit + units;
+    return unit;
+}
+
+/* A free block for so many units; 0: none; LM_REGION_DAMAGED. */
+LM_INLINE uint32_t region_find(const struct loam_region *region, uint32_t units)
+{
+    return lm_region_is_tree(region) ? lm_region_tree_find(region, units) : lm_region_bins_find(region, units);
+}
+
+static void *region_take(struct loam_region *region, size_t size)
+{
+    uint32_t units = region_units_for(region, size), unit = units ? region_find(region, units) : 0;
+
+    if (LM_LIKELY(unit && unit != LM_REGION_DAMAGED))
+        unit = region_cut(region, unit, 0, units);
+    if (LM_LIKELY(unit && unit != LM_REGION_DAMAGED))
+        return lm_region_at(region, unit);
+    if (unit)
+        lm_region_refuse(region, NULL);
+    else
+        errno = ENOMEM;
+    return NULL;
+}
+
+/* Units from the start of a free block to the first aligned place that leaves a whole block before it, or none. */
+static size_t region_gap(const struct loam_region *region, uint32_t unit, size_t align)
+{
+    size_t start = (size_t)lm_region_at(region, unit), place = lm_align_up(start, align);
+    size_t least = (size_t)lm_region_least(region) << region->grain_log2;
+
+    while (place != start && place - start < least)
+        place += align;
+    return (place - start) >> region->grain_log2;
+}
+
+static void *region_take_aligned(struct loam_region *region, size_t align, size_t size)
+{
+    uint32_t units = region_units_for(region, size), unit;
+    size_t slack = (align >> region->grain_log2) + lm_region_least(region);
+
+    unit = units ? region_find(region, units) : 0; /* it may be aligned as it is */
+    if (unit && unit != LM_REGION_DAMAGED && region_gap(region, unit, align) + units > lm_region_units(region, unit))
+        unit = slack < region->end - units ? region_find(region, units + (uint32_t)slack) : 0;
+    if (unit && unit != LM_REGION_DAMAGED)
+        unit = region_cut(region, unit, (uint32_t)region_gap(region, unit, align), units);
+    if (unit && unit != LM_REGION_DAMAGED)
+        return lm_region_at(region, unit);
+    if (unit)
+        lm_region_refuse(region, NULL);
+    else
+        errno = ENOMEM;
+    return NULL;
+}
+
+LM_PUBLIC void *loam_region_alloc(struct loam_region *region, size_t size)
+{
+    void *p;
+
+    if (!region_enter(region))
+        return NULL;
+    p = region_take(region, size);
+    region_leave(region);
+    return p;
+}
+
+LM_PUBLIC void *loam_region_calloc(struct loam_region *region, size_t count, size_t size)
+{
+    size_t bytes;
+    void *p;
+
+    if (__builtin_mul_overflow(count, size, &bytes)) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    p = loam_region_alloc(region, bytes);
+    return p ? memset(p, 0, bytes) : NULL;
+}
+
+LM_PUBLIC void *loam_region_aligned_alloc(struct loam_region *region, size_t align, size_t size)
+{
+    void *p;
+
+    if (!lm_is_power2(align)) {
+        errno = EINVAL;
+        return NULL;
+    }
+    if (!region_enter(region))
+        return NULL;
+    p = align >> region->grain_log2 <= 1 ? region_take(region, size) : region_take_aligned(region, align, size);
+    region_leave(region);
+    return p;
+}
+
+/* -- freeing ---------------------------------------------------------------------------------------------------- */
+
+/* Leaves the tag of a block that is no longer one. */
+LM_INLINE void region_wipe(struct loam_region *region, uint32_t unit)
+{
+    lm_region_write(region, unit, 0, 0);
+}
+
+/* Frees a block that is proved, with its neighbours. False: they are damaged, and nothing is done. */
+LM_INLINE bool region_release(struct loam_region *region, struct region_place *place)
+{
+    uint32_t start = place->unit, units = place->units;
+
+    if (!region_can_see_behind(region, place) || !region_can_see_before(region, place))
+        return false;
+    units += place->before_units + place->behind_units;
+    if (place->before_units)
+        start = place->before;
+    if (!index_can_insert(region, start, units))
+        return false;
+    if (place->behind_units)
+        index_remove(region, place->unit + place->units, place->behind_units);
+    if (place->before_units) {
+        index_remove(region, start, place->before_units);
+        lm_region_write(region, place->unit, place->units, LM_REGION_PREV_FREE); /* free from here on, whatever comes */
+    }
+    lm_region_write(region, start, units, 0);
+    if (place->before_units)
+        region_wipe(region, place->unit);
+    if (place->behind_units)
+        region_wipe(region, place->unit + place->units);
+    if (!place->behind_units || lm_region_is_tiny(region, place->behind_units) != lm_region_is_tiny(region, units))
+        lm_region_tell(region, start + units, lm_region_behind(region, units));
+    index_insert(region, start, units);
+    region->live_blocks--;
+    region->used_units -= place->units;
+    return true;
+}
+
+LM_PUBLIC int loam_region_free(struct loam_region *region, void *block)
+{
+    struct region_place place;
+    bool done;
+
+    if (!block)
+        return 0;
+    if (!region_enter(region))
+        return -1;
+    done = region_can_use(region, block, &place) && region_release(region, &place);
+    if (LM_UNLIKELY(!done))
+        lm_region_refuse(region, block);
+    region_leave(region);
+    return done ? 0 : -1;
+}
+
+/* -- resizing ---------------------------------------------------------------------------------------------------- */
+
+/* Gives the block `units` out of itself and the free block behind it, which together suffice; region_can_see_behind
+ * has been asked. False: damaged, and nothing is done. */
+static bool region_reshape(struct loam_region *region, const struct region_place *place, uint32_t units)
+{
+    uint32_t all = place->units + place->behind_units, rest = all - units, behind = place->unit + place->units;
+
+    if (rest < lm_region_least(region)) {
+        units = all;
+        rest = 0;
+    }
+    if (units == place->units)
+        return true;
+    if (rest && !index_can_insert(region, place->unit + units, rest))
+        return false;
+    if (place->behind_units)
+        index_remove(region, behind, place->behind_units);
+    if (rest)
+        lm_region_write(region, place->unit + units, rest, 0);
+    lm_region_write(region, place->unit, units, place->flags);
+    if (place->behind_units && behind != place->unit + units)
+        region_wipe(region, behind);
+    lm_region_tell(region, place->unit + all, rest ? lm_region_behind(region, rest) : 0);
+    if (rest)
+        index_insert(region, place->unit + units, rest);
+    region->live_blocks--;
+    region->used_units -= place->units;
+    region_count(region, units);
+    return true;
+}
+
+/* Moves the block down over the free one before it, which with the one behind suffices; both are proved. */
+static void *region_slide(struct loam_region *region, struct region_place *place, uint32_t units)
+{
+    uint32_t all = place->before_units + place->units + place->behind_units, old = place->units;
+    void *from = lm_region_at(region, place->unit), *to = lm_region_at(region, place->before);
+
+    index_remove(region, place->before, place->before_units);
+    if (place->behind_units)
+        index_remove(region, place->unit + old, place->behind_units);
+    region->sliding = place->unit;
+    lm_region_write(region, place->before, all, LM_REGION_USED);
+    region_wipe(region, place->unit);
+    region->sliding = 0;
+    if (place->behind_units)
+        region_wipe(region, place->unit + old);
+    lm_region_tell(region, place->before + all, 0);
+    region->live_blocks--;
+    region->used_units -= old;
+    region_count(region, all);
+    memmove(to, from, lm_region_payload_bytes(region, old));
+    *place = (struct region_place){.unit = place->before, .units = all, .flags = LM_REGION_USED};
+    region_reshape(region, place, units); /* damage elsewhere: the block keeps all of it */
+    return to;
+}
+
+static void *region_resize(struct loam_region *region, void *block, size_t size)
+{
+    uint32_t units = region_units_for(region, size);
+    struct region_place place;
+    void *moved;
+
+    if (!region_can_use(region, block, &place) || !region_can_see_behind(region, &place)) {
+        lm_region_refuse(region, block);
+        return NULL;
+    }
+    if (units && units <= place.units + place.behind_units) {
+        if (region_reshape(region, &place, units))
+            return block;
+        lm_region_refuse(region, block);
+        return NULL;
+    }
+    if (!region_can_see_before(region, &place)) {
+        lm_region_refuse(region, block);
+        return NULL;
+    }
+    if (units && (uint64_t)units <= (uint64_t)place.before_units + place.units + place.behind_units)
+        return region_slide(region, &place, units);
+    moved = region_take(region, size);
+    if (!moved)
+        return NULL;
+    memcpy(moved, block, lm_min(size, lm_region_payload_bytes(region, place.units)));
+    if (!region_can_use(region, block, &place) || !region_release(region, &place))
+        lm_region_refuse(region, block);
+    return moved;
+}
+
+LM_PUBLIC void *loam_region_realloc(struct loam_region *region, void *block, size_t size)
+{
+    void *p;
+
+    if (!block)
+        return loam_region_alloc(region, size);
+    if (size == 0) {
+        loam_region_free(region, block);
+        return NULL;
+    }
+    if (!region_enter(region))
+        return NULL;
+    p = region_resize(region, block, size);
+    region_leave(region);
+    return p;
+}
+
+LM_PUBLIC size_t loam_region_usable_size(struct loam_region *region, const void *block)
+{
+    struct region_place place;
+    size_t bytes = 0;
+
+    if (!block || !region_enter(region))
+        return 0;
+    if (region_can_use(region, block, &place))
+        bytes = lm_region_payload_bytes(region, place.units);
+    else
+        lm_region_refuse(region, block);
+    region_leave(region);
+    return bytes;
+}
+
+/* -- finding things again -------------------------------------------------------------------------------------- */
+
+LM_PUBLIC uint64_t loam_region_number(struct loam_region *region, const void *block)
+{
+    return block && loam_region_usable_size(region, block)
+        ? (uint64_t)((uintptr_t)block - (uintptr_t)region) >> region->grain_log2
+        : 0;
+}
+
+/* The live block of that number, or NULL. */
+static void *region_block_at(struct loam_region *region, uint64_t number)
+{
+    struct region_place place;
+
+    if (number == 0 || number >= region->end || !region_can_use(region, lm_region_at(region, (uint32_t)number), &place))
+        return NULL;
+    return lm_region_at(region, place.unit);
+}
+
+LM_PUBLIC void *loam_region_block(struct loam_region *region, uint64_t number)
+{
+    void *p;
+
+    if (number == 0 || !region_enter(region))
+        return NULL;
+    p = region_block_at(region, number);
+    region_leave(region);
+    if (!p)
+        errno = EINVAL;
+    return p;
+}
+
+LM_PUBLIC int loam_region_set_root(struct loam_region *region, void *block)
+{
+    struct region_place place = {.unit = 0};
+    bool done;
+
+    if (!region_enter(region))
+        return -1;
+    done = !block || region_can_use(region, block, &place);
+    if (done)
+        region->root = place.unit;
+    else
+        lm_region_refuse(region, block);
+    region_leave(region);
+    return done ? 0 : -1;
+}
+
+LM_PUBLIC void *loam_region_root(struct loam_region *region)
+{
+    void *p;
+
+    if (!region_enter(region))
+        return NULL;
+    p = region_block_at(region, region->root);
+    region_leave(region);
+    return p;
+}
