@@ -137,8 +137,8 @@ struct loam_region_fault {
     const char *reason; /* in words */
 };
 
-/* Proves every tag, every free block and the counts: 0, or what is wrong first, in the order of addresses, and in *fault
- * (when not NULL) where. Never aborts. O(blocks). */
+/* Proves every tag, the counts, every free block: 0, or what is wrong first, tags before links, each in the order of
+ * addresses, and in *fault (when not NULL) where. Never aborts. O(blocks). */
 enum loam_region_damage loam_region_check(struct loam_region *region, struct loam_region_fault *fault);
 
 #ifdef __cplusplus

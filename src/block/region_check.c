@@ -93,8 +93,8 @@ static enum loam_region_damage region_inspect_free(const struct loam_region *reg
     return LOAM_REGION_SOUND;
 }
 
-/* The walk over tags: what one says must follow from what came before. */
-static enum loam_region_damage region_inspect_block(const struct loam_region *region, uint32_t unit, unsigned before)
+/* What a tag says must follow from what came before. */
+static enum loam_region_damage region_inspect_tag(const struct loam_region *region, uint32_t unit, unsigned before)
 {
     uint64_t tag = *lm_region_tag(region, unit);
     uint32_t units = lm_region_length(tag);
@@ -106,18 +106,17 @@ static enum loam_region_damage region_inspect_block(const struct loam_region *re
         return LOAM_REGION_BAD_TAG;
     if ((tag & (LM_REGION_PREV_FREE | LM_REGION_TINY)) != before || (before && !(tag & LM_REGION_USED)))
         return LOAM_REGION_BAD_NEIGHBOUR;
-    return tag & LM_REGION_USED ? LOAM_REGION_SOUND : region_inspect_free(region, unit, units);
+    return LOAM_REGION_SOUND;
 }
 
-enum loam_region_damage lm_region_inspect(const struct loam_region *region, struct loam_region_fault *fault)
+/* All tags, and the counts. */
+static enum loam_region_damage region_inspect_chain(const struct loam_region *region, struct loam_region_fault *fault)
 {
     uint32_t live = 0, used = 0, unused = 0, unit = region->first, units;
     unsigned before = 0;
 
-    if (lm_region_seal(region) != region->seal)
-        return region_found(region, LOAM_REGION_BAD_HEADER, 0, fault);
     for (;; unit += units) {
-        enum loam_region_damage damage = region_inspect_block(region, unit, before);
+        enum loam_region_damage damage = region_inspect_tag(region, unit, before);
 
         if (damage)
             return region_found(region, damage, unit, fault);
@@ -135,6 +134,25 @@ enum loam_region_damage lm_region_inspect(const struct loam_region *region, stru
     }
     if (live != region->live_blocks || used != region->used_units || unused != region->free_blocks)
         return region_found(region, LOAM_REGION_BAD_COUNT, 0, fault);
+    return LOAM_REGION_SOUND;
+}
+
+/* Tags first: a link to a damaged block is not the link's fault. */
+enum loam_region_damage lm_region_inspect(const struct loam_region *region, struct loam_region_fault *fault)
+{
+    enum loam_region_damage damage;
+
+    if (lm_region_seal(region) != region->seal)
+        return region_found(region, LOAM_REGION_BAD_HEADER, 0, fault);
+    damage = region_inspect_chain(region, fault);
+    if (damage)
+        return damage;
+    for (uint32_t unit = region->first; unit < region->end; unit += lm_region_units(region, unit)) {
+        if (!(*lm_region_tag(region, unit) & LM_REGION_USED))
+            damage = region_inspect_free(region, unit, lm_region_units(region, unit));
+        if (damage)
+            return region_found(region, damage, unit, fault);
+    }
     region_found(region, LOAM_REGION_SOUND, 0, fault);
     return index_inspect(region, fault);
 }

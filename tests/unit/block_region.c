@@ -231,7 +231,8 @@ static void misuse_is_named(void **state)
         assert_int_equal(errno, EINVAL);
         assert_int_equal(loam_region_usable_size(region, wrong[i]), 0);
         assert_int_equal(loam_region_set_root(region, wrong[i]), -1);
-        assert_null(loam_region_block(region, (uint64_t)(wrong[i] - room) / 16 + (i > 6 ? ROOM : 0)));
+        if (i < 3) /* the others have no number */
+            assert_null(loam_region_block(region, (uint64_t)(wrong[i] - room) / 16));
     }
     assert_memory_equal(room, before, ROOM); /* nothing was written */
 }
