@@ -1,6 +1,6 @@
 /* blocks_region.c: plays traces on the region with each fit, the buddy, malloc, and allocators given as libraries.
  *
- *   blocks_region [--rounds N] [--seed N] [--only TRACE] [--on NAME,...] [--no-time] [--no-size] [FILE.trace ...] [NAME=LIBRARY.so ...]
+ *   blocks_region [--rounds N] [--seed N] [--only TRACE] [--on NAME,...] [--most OPERATIONS] [--no-time] [--no-size] [FILE.trace ...] [NAME=LIBRARY.so ...]
  *
  * A library exports int bench_reset(void *memory, size_t bytes), 0 when it can work there, void *bench_alloc(size_t),
  * void *bench_realloc(void *, size_t) and void bench_free(void *).
@@ -33,6 +33,7 @@ static struct trace traces[MOST_TRACES];
 static struct allocator allocators[MOST_ALLOCATORS];
 static int trace_count, allocator_count, rounds = 7;
 static bool no_time, no_size;
+static size_t most = TRACE_MOST;
 static const char *only, *on;
 static char *arena;
 
@@ -221,7 +222,7 @@ static void time_all(const struct trace *trace, void **slots)
 /* Each operation by itself; the clock's own cost is in all alike. */
 static void worst_of(const struct allocator *allocator, const struct trace *trace, void **slots)
 {
-    double *ns = trace_memory(trace->count, sizeof *ns), high = 1e18, most = 1e18;
+    double *ns = trace_memory(trace->count, sizeof *ns), high = 1e18, greatest = 1e18;
 
     for (int round = 0; round < 3; round++) {
         allocator->reset(arena, room_for(trace));
@@ -239,10 +240,10 @@ static void worst_of(const struct allocator *allocator, const struct trace *trac
         qsort(ns, trace->count, sizeof *ns, by_value);
         if (ns[trace->count - 1 - trace->count / 10000] < high)
             high = ns[trace->count - 1 - trace->count / 10000];
-        if (ns[trace->count - 1] < most)
-            most = ns[trace->count - 1];
+        if (ns[trace->count - 1] < greatest)
+            greatest = ns[trace->count - 1];
     }
-    printf("worst %-10s %-12s p99.99 %.0f ns, greatest %.0f ns\n", trace->name, allocator->name, high, most);
+    printf("worst %-10s %-12s p99.99 %.0f ns, greatest %.0f ns\n", trace->name, allocator->name, high, greatest);
     free(ns);
 }
 
@@ -305,7 +306,7 @@ static void add_trace_file(const char *path)
     char stem[32];
 
     snprintf(stem, sizeof stem, "%.*s", (int)strcspn(name, "."), name);
-    if (trace_count == MOST_TRACES || !trace_load(&traces[trace_count], stem, path)) {
+    if (trace_count == MOST_TRACES || !trace_load(&traces[trace_count], stem, path, most)) {
         fprintf(stderr, "%s: no trace\n", path);
         exit(1);
     }
@@ -337,6 +338,8 @@ int main(int argc, char **argv)
             no_size = true;
         else if (strcmp(argv[i], "--rounds") == 0 && i + 1 < argc)
             rounds = atoi(argv[++i]);
+        else if (strcmp(argv[i], "--most") == 0 && i + 1 < argc)
+            most = strtoull(argv[++i], NULL, 0) < TRACE_MOST ? strtoull(argv[i], NULL, 0) : TRACE_MOST;
         else if (strcmp(argv[i], "--seed") == 0 && i + 1 < argc)
             seed = strtoull(argv[++i], NULL, 0);
         else if (strcmp(argv[i], "--only") == 0 && i + 1 < argc)

@@ -85,8 +85,8 @@ static inline void trace_finish(struct trace *trace)
     free(size);
 }
 
-/* Reads what record.c wrote; blocks that were allocated before the recording began are left out. */
-static inline bool trace_load(struct trace *trace, const char *name, const char *path)
+/* Reads the first `most` (up to TRACE_MOST) operations that record.c wrote; blocks that were allocated before the recording began are left out. */
+static inline bool trace_load(struct trace *trace, const char *name, const char *path, size_t most)
 {
     FILE *file = fopen(path, "rb");
     struct trace_file head;
@@ -103,7 +103,7 @@ static inline bool trace_load(struct trace *trace, const char *name, const char 
     map.key =
         trace_memory(map.mask + 1, sizeof *map.key); /* keys stay when a block is freed; there are few addresses */
     map.slot = trace_memory(map.mask + 1, sizeof *map.slot);
-    for (uint64_t i = 0; i < head.count && trace->count < TRACE_MOST && fread(&record, sizeof record, 1, file); i++) {
+    for (uint64_t i = 0; i < head.count && trace->count < most && fread(&record, sizeof record, 1, file); i++) {
         size_t at = record.was ? trace_find(&map, record.was) : 0;
         uint32_t slot = record.was ? map.slot[at] : 0;
 

@@ -26,42 +26,40 @@ LM_INLINE void region_leave(struct loam_region *region)
 
 /* -- the index, whichever the fit has -------------------------------------------------------------------------- */
 
-LM_INLINE bool index_can_insert(const struct loam_region *region, uint32_t unit, uint32_t units)
+LM_INLINE bool index_can_insert(struct lm_region_view v, uint32_t unit, uint32_t units)
 {
-    return lm_region_is_tree(region) ? lm_region_tree_can_insert(region, unit, units)
-                                     : lm_region_bins_can_insert(region, units);
+    return v.is_tree ? lm_region_tree_can_insert(v.region, unit, units) : lm_region_bins_can_insert(v, units);
 }
 
-LM_INLINE bool index_can_remove(const struct loam_region *region, uint32_t unit, uint32_t units)
+LM_INLINE bool index_can_remove(struct lm_region_view v, uint32_t unit, uint32_t units)
 {
-    return lm_region_is_tree(region) ? lm_region_tree_can_remove(region, unit, units)
-                                     : lm_region_bins_can_remove(region, unit, units);
+    return v.is_tree ? lm_region_tree_can_remove(v.region, unit, units) : lm_region_bins_can_remove(v, unit, units);
 }
 
-LM_INLINE void index_remove(struct loam_region *region, uint32_t unit, uint32_t units)
+LM_INLINE void index_remove(struct lm_region_view v, uint32_t unit, uint32_t units)
 {
-    if (lm_region_is_tree(region))
-        lm_region_tree_remove(region, unit);
+    if (v.is_tree)
+        lm_region_tree_remove(v.region, unit);
     else
-        lm_region_bins_remove(region, unit, units);
-    region->free_blocks--;
+        lm_region_bins_remove(v, unit, units);
+    v.region->free_blocks--;
 }
 
 /* Makes a block whose tag is written a free one in full. */
-LM_INLINE void index_insert(struct loam_region *region, uint32_t unit, uint32_t units)
+LM_INLINE void index_insert(struct lm_region_view v, uint32_t unit, uint32_t units)
 {
-    if (!lm_region_is_tiny(region, units))
-        *lm_region_footer(region, unit + units) = units;
-    if (lm_region_is_tree(region))
-        lm_region_tree_insert(region, unit);
+    if (!lm_region_is_tiny(v, units))
+        *lm_region_footer(v, unit + units) = units;
+    if (v.is_tree)
+        lm_region_tree_insert(v.region, unit);
     else
-        lm_region_bins_insert(region, unit, units);
-    region->free_blocks++;
+        lm_region_bins_insert(v, unit, units);
+    v.region->free_blocks++;
 }
 
 void lm_region_index_insert(struct loam_region *region, uint32_t unit, uint32_t units)
 {
-    index_insert(region, unit, units);
+    index_insert(lm_region_view(region), unit, units);
 }
 
 void lm_region_index_clear(struct loam_region *region)
@@ -82,174 +80,184 @@ struct region_place {
 };
 
 /* Units for so many bytes; 0: more than there can be. */
-LM_INLINE uint32_t region_units_for(const struct loam_region *region, size_t size)
+LM_INLINE uint32_t region_units_for(struct lm_region_view v, size_t size)
 {
-    size_t grain = (size_t)1 << region->grain_log2, bytes = lm_align_up(size + LM_REGION_TAG_BYTES, grain);
-    size_t units = bytes >> region->grain_log2;
+    size_t grain = (size_t)1 << v.grain_log2, bytes = lm_align_up(size + LM_REGION_TAG_BYTES, grain);
+    size_t units = bytes >> v.grain_log2;
 
-    if (LM_UNLIKELY(bytes < size || units > region->end - region->first))
+    if (LM_UNLIKELY(bytes < size || units > v.end - v.first))
         return 0;
-    return (uint32_t)lm_max(units, lm_region_least(region));
+    return (uint32_t)lm_max(units, v.least);
 }
 
 /* True when `p` is a live block whose own tag is sound. */
-LM_INLINE bool region_can_use(const struct loam_region *region, const void *p, struct region_place *out)
+LM_INLINE bool region_can_use(struct lm_region_view v, const void *p, struct region_place *out)
 {
-    size_t offset = (size_t)((uintptr_t)p - (uintptr_t)region), unit = offset >> region->grain_log2;
+    size_t offset = (size_t)((uintptr_t)p - (uintptr_t)v.region), unit = offset >> v.grain_log2;
     uint64_t tag;
 
-    if (unit - region->first >= region->end - region->first || offset != unit << region->grain_log2)
+    if (unit - v.first >= v.end - v.first || offset != unit << v.grain_log2)
         return false;
     out->unit = (uint32_t)unit;
-    tag = *lm_region_tag(region, out->unit);
+    tag = *lm_region_tag(v, out->unit);
     out->units = lm_region_length(tag);
     out->flags = (unsigned)(tag & LM_REGION_FLAGS);
-    return lm_region_is_signed(region, out->unit, tag) && tag & LM_REGION_USED &&
-        out->units >= lm_region_least(region) && out->units <= region->end - out->unit;
+    return lm_region_is_signed(v, out->unit, tag) && tag & LM_REGION_USED && out->units >= v.least &&
+        out->units <= v.end - out->unit;
 }
 
 /* True when the tag at `unit` is sound and says that the block before it is free, or is not. */
-LM_INLINE bool region_agrees(const struct loam_region *region, uint32_t unit, unsigned prev_flags)
+LM_INLINE bool region_agrees(struct lm_region_view v, uint32_t unit, unsigned prev_flags)
 {
-    uint64_t tag = *lm_region_tag(region, unit);
+    uint64_t tag = *lm_region_tag(v, unit);
 
-    return lm_region_is_signed(region, unit, tag) && (tag & (LM_REGION_PREV_FREE | LM_REGION_TINY)) == prev_flags &&
+    return lm_region_is_signed(v, unit, tag) && (tag & (LM_REGION_PREV_FREE | LM_REGION_TINY)) == prev_flags &&
         (tag & LM_REGION_USED || !prev_flags);
 }
 
 /* True when what stands behind the block is sound; finds the free block there. */
-LM_INLINE bool region_can_see_behind(const struct loam_region *region, struct region_place *place)
+LM_INLINE bool region_can_see_behind(struct lm_region_view v, struct region_place *place)
 {
     uint32_t behind = place->unit + place->units;
-    uint64_t tag = *lm_region_tag(region, behind);
+    uint64_t tag = *lm_region_tag(v, behind);
 
     place->behind_units = 0;
-    if (!lm_region_is_signed(region, behind, tag) || tag & LM_REGION_PREV_FREE)
+    if (!lm_region_is_signed(v, behind, tag) || tag & LM_REGION_PREV_FREE)
         return false;
     if (tag & LM_REGION_USED)
         return true;
     place->behind_units = lm_region_length(tag);
-    return lm_region_is_free(region, behind) && index_can_remove(region, behind, place->behind_units) &&
-        region_agrees(region, behind + place->behind_units, lm_region_behind(region, place->behind_units));
+    return lm_region_is_free(v, behind) && index_can_remove(v, behind, place->behind_units) &&
+        region_agrees(v, behind + place->behind_units, lm_region_behind(v, place->behind_units));
 }
 
 /* The same for what stands before it. */
-LM_INLINE bool region_can_see_before(const struct loam_region *region, struct region_place *place)
+LM_INLINE bool region_can_see_before(struct lm_region_view v, struct region_place *place)
 {
     uint64_t units, tag;
 
     place->before_units = 0;
     if (!(place->flags & LM_REGION_PREV_FREE))
         return true;
-    units = place->flags & LM_REGION_TINY ? (uint64_t)LM_REGION_TINY_BYTES >> region->grain_log2
-                                          : *lm_region_footer(region, place->unit);
-    if (units < lm_region_least(region) || units > place->unit - region->first)
+    units = place->flags & LM_REGION_TINY ? (uint64_t)LM_REGION_TINY_BYTES >> v.grain_log2
+                                          : *lm_region_footer(v, place->unit);
+    if (units < v.least || units > place->unit - v.first)
         return false;
     place->before_units = (uint32_t)units;
     place->before = place->unit - place->before_units;
-    tag = *lm_region_tag(region, place->before);
-    return lm_region_is_free_tag(region, place->before, tag) && lm_region_length(tag) == units &&
-        index_can_remove(region, place->before, place->before_units);
+    tag = *lm_region_tag(v, place->before);
+    return lm_region_is_free_tag(v, place->before, tag) && lm_region_length(tag) == units &&
+        index_can_remove(v, place->before, place->before_units);
 }
 
 /* True when a free block is sound on its own and to the block behind. */
-LM_INLINE bool region_can_take(const struct loam_region *region, uint32_t unit, uint32_t units)
+LM_INLINE bool region_can_take(struct lm_region_view v, uint32_t unit, uint32_t units)
 {
-    return index_can_remove(region, unit, units) &&
-        region_agrees(region, unit + units, lm_region_behind(region, units));
+    return index_can_remove(v, unit, units) && region_agrees(v, unit + units, lm_region_behind(v, units));
 }
 
 /* -- allocating ------------------------------------------------------------------------------------------------ */
 
-LM_INLINE void region_count(struct loam_region *region, uint32_t units)
+LM_INLINE void region_count(struct lm_region_view v, uint32_t units)
 {
-    region->live_blocks++;
-    region->used_units += units;
-    if (region->used_units > region->peak_units)
-        region->peak_units = region->used_units;
+    v.region->live_blocks++;
+    v.region->used_units += units;
+    if (v.region->used_units > v.region->peak_units)
+        v.region->peak_units = v.region->used_units;
 }
 
 /* Takes `units` out of the free block `from`, after `gap` units that stay free. LM_REGION_DAMAGED: nothing is done. */
-LM_INLINE uint32_t region_cut(struct loam_region *region, uint32_t from, uint32_t gap, uint32_t units)
+LM_INLINE uint32_t region_cut(struct lm_region_view v, uint32_t from, uint32_t gap, uint32_t units)
 {
-    uint32_t length = lm_region_units(region, from), rest = length - gap - units, unit = from + gap;
+    uint32_t length = lm_region_units(v, from), rest = length - gap - units, unit = from + gap;
 
-    if (rest < lm_region_least(region)) {
+    if (rest < v.least) {
         units += rest;
         rest = 0;
     }
-    if (!region_can_take(region, from, length) || (gap && !index_can_insert(region, from, gap)) ||
-        (rest && !index_can_insert(region, unit + units, rest)))
+    if (!region_can_take(v, from, length) || (gap && !index_can_insert(v, from, gap)) ||
+        (rest && !index_can_insert(v, unit + units, rest)))
         return LM_REGION_DAMAGED;
-    index_remove(region, from, length);
+    index_remove(v, from, length);
     if (rest)
-        lm_region_write(region, unit + units, rest, 0);
+        lm_region_write(v, unit + units, rest, 0);
     if (gap) { /* not USED before the chain leads to it */
-        lm_region_write(region, unit, units, lm_region_behind(region, gap));
-        lm_region_write(region, from, gap, 0);
-        index_insert(region, from, gap);
+        lm_region_write(v, unit, units, lm_region_behind(v, gap));
+        lm_region_write(v, from, gap, 0);
+        index_insert(v, from, gap);
     }
-    lm_region_write(region, unit, units, LM_REGION_USED | (gap ? lm_region_behind(region, gap) : 0));
+    lm_region_write(v, unit, units, LM_REGION_USED | (gap ? lm_region_behind(v, gap) : 0));
     if (!rest)
-        lm_region_tell(region, unit + units, 0);
-    else if (lm_region_is_tiny(region, rest) != lm_region_is_tiny(region, length))
-        lm_region_tell(region, unit + units + rest, lm_region_behind(region, rest));
+        lm_region_tell(v, unit + units, 0);
+    else if (lm_region_is_tiny(v, rest) != lm_region_is_tiny(v, length))
+        lm_region_tell(v, unit + units + rest, lm_region_behind(v, rest));
     if (rest)
-        index_insert(region, unit + units, rest);
-    region_count(region, units);
-    region->rover = unit + units;
+        index_insert(v, unit + units, rest);
+    region_count(v, units);
+    v.region->rover = unit + units;
     return unit;
 }
 
 /* A free block for so many units; 0: none; LM_REGION_DAMAGED. */
-LM_INLINE uint32_t region_find(const struct loam_region *region, uint32_t units)
+LM_INLINE uint32_t region_find(struct lm_region_view v, uint32_t units)
 {
-    return lm_region_is_tree(region) ? lm_region_tree_find(region, units) : lm_region_bins_find(region, units);
+    return v.is_tree ? lm_region_tree_find(v.region, units) : lm_region_bins_find(v, units);
 }
 
-static void *region_take(struct loam_region *region, size_t size)
+LM_INLINE void *region_take(struct lm_region_view v, size_t size)
 {
-    uint32_t units = region_units_for(region, size), unit = units ? region_find(region, units) : 0;
+    uint32_t units = region_units_for(v, size), unit = units ? region_find(v, units) : 0;
 
     if (LM_LIKELY(unit && unit != LM_REGION_DAMAGED))
-        unit = region_cut(region, unit, 0, units);
+        unit = region_cut(v, unit, 0, units);
     if (LM_LIKELY(unit && unit != LM_REGION_DAMAGED))
-        return lm_region_at(region, unit);
+        return lm_region_at(v, unit);
     if (unit)
-        lm_region_refuse(region, NULL);
+        lm_region_refuse(v.region, NULL);
     else
         errno = ENOMEM;
     return NULL;
 }
 
 /* Units from the start of a free block to the first aligned place that leaves a whole block before it, or none. */
-static size_t region_gap(const struct loam_region *region, uint32_t unit, size_t align)
+static size_t region_gap(struct lm_region_view v, uint32_t unit, size_t align)
 {
-    size_t start = (size_t)lm_region_at(region, unit), place = lm_align_up(start, align);
-    size_t least = (size_t)lm_region_least(region) << region->grain_log2;
+    size_t start = (size_t)lm_region_at(v, unit), place = lm_align_up(start, align);
+    size_t least = (size_t)v.least << v.grain_log2;
 
     while (place != start && place - start < least)
         place += align;
-    return (place - start) >> region->grain_log2;
+    return (place - start) >> v.grain_log2;
 }
 
-static void *region_take_aligned(struct loam_region *region, size_t align, size_t size)
+static void *region_take_aligned(struct lm_region_view v, size_t align, size_t size)
 {
-    uint32_t units = region_units_for(region, size), unit;
-    size_t slack = (align >> region->grain_log2) + lm_region_least(region);
+    uint32_t units = region_units_for(v, size), unit;
+    size_t slack = (align >> v.grain_log2) + v.least;
 
-    unit = units ? region_find(region, units) : 0; /* it may be aligned as it is */
-    if (unit && unit != LM_REGION_DAMAGED && region_gap(region, unit, align) + units > lm_region_units(region, unit))
-        unit = slack < region->end - units ? region_find(region, units + (uint32_t)slack) : 0;
+    unit = units ? region_find(v, units) : 0; /* it may be aligned as it is */
+    if (unit && unit != LM_REGION_DAMAGED && region_gap(v, unit, align) + units > lm_region_units(v, unit))
+        unit = slack < v.end - units ? region_find(v, units + (uint32_t)slack) : 0;
     if (unit && unit != LM_REGION_DAMAGED)
-        unit = region_cut(region, unit, (uint32_t)region_gap(region, unit, align), units);
+        unit = region_cut(v, unit, (uint32_t)region_gap(v, unit, align), units);
     if (unit && unit != LM_REGION_DAMAGED)
-        return lm_region_at(region, unit);
+        return lm_region_at(v, unit);
     if (unit)
-        lm_region_refuse(region, NULL);
+        lm_region_refuse(v.region, NULL);
     else
         errno = ENOMEM;
     return NULL;
+}
+
+/* Each kind of region apart, so that none burdens the others; the first is the one for real time. */
+static LM_NOINLINE void *region_take_grain8(struct loam_region *region, size_t size)
+{
+    return region_take(lm_region_view_as(region, false, LM_REGION_GRAIN8), size);
+}
+
+static LM_NOINLINE void *region_take_tree(struct loam_region *region, size_t size)
+{
+    return region_take(lm_region_view_as(region, true, region->grain_log2), size);
 }
 
 LM_PUBLIC void *loam_region_alloc(struct loam_region *region, size_t size)
@@ -258,7 +266,12 @@ LM_PUBLIC void *loam_region_alloc(struct loam_region *region, size_t size)
 
     if (!region_enter(region))
         return NULL;
-    p = region_take(region, size);
+    if (lm_region_is_tree(region))
+        p = region_take_tree(region, size);
+    else if (region->grain_log2 == LM_REGION_GRAIN16)
+        p = region_take(lm_region_view_as(region, false, LM_REGION_GRAIN16), size);
+    else
+        p = region_take_grain8(region, size);
     region_leave(region);
     return p;
 }
@@ -286,7 +299,8 @@ LM_PUBLIC void *loam_region_aligned_alloc(struct loam_region *region, size_t ali
     }
     if (!region_enter(region))
         return NULL;
-    p = align >> region->grain_log2 <= 1 ? region_take(region, size) : region_take_aligned(region, align, size);
+    p = align >> region->grain_log2 <= 1 ? region_take(lm_region_view(region), size)
+                                         : region_take_aligned(lm_region_view(region), align, size);
     region_leave(region);
     return p;
 }
@@ -294,52 +308,73 @@ LM_PUBLIC void *loam_region_aligned_alloc(struct loam_region *region, size_t ali
 /* -- freeing ---------------------------------------------------------------------------------------------------- */
 
 /* Leaves the tag of a block that is no longer one. */
-LM_INLINE void region_wipe(struct loam_region *region, uint32_t unit)
+LM_INLINE void region_wipe(struct lm_region_view v, uint32_t unit)
 {
-    lm_region_write(region, unit, 0, 0);
+    lm_region_write(v, unit, 0, 0);
 }
 
 /* Frees a block that is proved, with its neighbours. False: they are damaged, and nothing is done. */
-LM_INLINE bool region_release(struct loam_region *region, struct region_place *place)
+LM_INLINE bool region_release(struct lm_region_view v, struct region_place *place)
 {
     uint32_t start = place->unit, units = place->units;
 
-    if (!region_can_see_behind(region, place) || !region_can_see_before(region, place))
+    if (!region_can_see_behind(v, place) || !region_can_see_before(v, place))
         return false;
     units += place->before_units + place->behind_units;
     if (place->before_units)
         start = place->before;
-    if (!index_can_insert(region, start, units))
+    if (!index_can_insert(v, start, units))
         return false;
     if (place->behind_units)
-        index_remove(region, place->unit + place->units, place->behind_units);
+        index_remove(v, place->unit + place->units, place->behind_units);
     if (place->before_units) {
-        index_remove(region, start, place->before_units);
-        lm_region_write(region, place->unit, place->units, LM_REGION_PREV_FREE); /* free from here on, whatever comes */
+        index_remove(v, start, place->before_units);
+        lm_region_write(v, place->unit, place->units, LM_REGION_PREV_FREE); /* free from here on, whatever comes */
     }
-    lm_region_write(region, start, units, 0);
+    lm_region_write(v, start, units, 0);
     if (place->before_units)
-        region_wipe(region, place->unit);
+        region_wipe(v, place->unit);
     if (place->behind_units)
-        region_wipe(region, place->unit + place->units);
-    if (!place->behind_units || lm_region_is_tiny(region, place->behind_units) != lm_region_is_tiny(region, units))
-        lm_region_tell(region, start + units, lm_region_behind(region, units));
-    index_insert(region, start, units);
-    region->live_blocks--;
-    region->used_units -= place->units;
+        region_wipe(v, place->unit + place->units);
+    if (!place->behind_units || lm_region_is_tiny(v, place->behind_units) != lm_region_is_tiny(v, units))
+        lm_region_tell(v, start + units, lm_region_behind(v, units));
+    index_insert(v, start, units);
+    v.region->live_blocks--;
+    v.region->used_units -= place->units;
     return true;
+}
+
+LM_INLINE bool region_give_back(struct lm_region_view v, void *block)
+{
+    struct region_place place;
+
+    return region_can_use(v, block, &place) && region_release(v, &place);
+}
+
+static LM_NOINLINE bool region_give_back_grain8(struct loam_region *region, void *block)
+{
+    return region_give_back(lm_region_view_as(region, false, LM_REGION_GRAIN8), block);
+}
+
+static LM_NOINLINE bool region_give_back_tree(struct loam_region *region, void *block)
+{
+    return region_give_back(lm_region_view_as(region, true, region->grain_log2), block);
 }
 
 LM_PUBLIC int loam_region_free(struct loam_region *region, void *block)
 {
-    struct region_place place;
     bool done;
 
     if (!block)
         return 0;
     if (!region_enter(region))
         return -1;
-    done = region_can_use(region, block, &place) && region_release(region, &place);
+    if (lm_region_is_tree(region))
+        done = region_give_back_tree(region, block);
+    else if (region->grain_log2 == LM_REGION_GRAIN16)
+        done = region_give_back(lm_region_view_as(region, false, LM_REGION_GRAIN16), block);
+    else
+        done = region_give_back_grain8(region, block);
     if (LM_UNLIKELY(!done))
         lm_region_refuse(region, block);
     region_leave(region);
@@ -350,87 +385,87 @@ LM_PUBLIC int loam_region_free(struct loam_region *region, void *block)
 
 /* Gives the block `units` out of itself and the free block behind it, which together suffice; region_can_see_behind
  * has been asked. False: damaged, and nothing is done. */
-static bool region_reshape(struct loam_region *region, const struct region_place *place, uint32_t units)
+static bool region_reshape(struct lm_region_view v, const struct region_place *place, uint32_t units)
 {
     uint32_t all = place->units + place->behind_units, rest = all - units, behind = place->unit + place->units;
 
-    if (rest < lm_region_least(region)) {
+    if (rest < v.least) {
         units = all;
         rest = 0;
     }
     if (units == place->units)
         return true;
-    if (rest && !index_can_insert(region, place->unit + units, rest))
+    if (rest && !index_can_insert(v, place->unit + units, rest))
         return false;
     if (place->behind_units)
-        index_remove(region, behind, place->behind_units);
+        index_remove(v, behind, place->behind_units);
     if (rest)
-        lm_region_write(region, place->unit + units, rest, 0);
-    lm_region_write(region, place->unit, units, place->flags);
+        lm_region_write(v, place->unit + units, rest, 0);
+    lm_region_write(v, place->unit, units, place->flags);
     if (place->behind_units && behind != place->unit + units)
-        region_wipe(region, behind);
-    lm_region_tell(region, place->unit + all, rest ? lm_region_behind(region, rest) : 0);
+        region_wipe(v, behind);
+    lm_region_tell(v, place->unit + all, rest ? lm_region_behind(v, rest) : 0);
     if (rest)
-        index_insert(region, place->unit + units, rest);
-    region->live_blocks--;
-    region->used_units -= place->units;
-    region_count(region, units);
+        index_insert(v, place->unit + units, rest);
+    v.region->live_blocks--;
+    v.region->used_units -= place->units;
+    region_count(v, units);
     return true;
 }
 
 /* Moves the block down over the free one before it, which with the one behind suffices; both are proved. */
-static void *region_slide(struct loam_region *region, struct region_place *place, uint32_t units)
+static void *region_slide(struct lm_region_view v, struct region_place *place, uint32_t units)
 {
     uint32_t all = place->before_units + place->units + place->behind_units, old = place->units;
-    void *from = lm_region_at(region, place->unit), *to = lm_region_at(region, place->before);
+    void *from = lm_region_at(v, place->unit), *to = lm_region_at(v, place->before);
 
-    index_remove(region, place->before, place->before_units);
+    index_remove(v, place->before, place->before_units);
     if (place->behind_units)
-        index_remove(region, place->unit + old, place->behind_units);
-    region->sliding = place->unit;
-    lm_region_write(region, place->before, all, LM_REGION_USED);
-    region_wipe(region, place->unit);
-    region->sliding = 0;
+        index_remove(v, place->unit + old, place->behind_units);
+    v.region->sliding = place->unit;
+    lm_region_write(v, place->before, all, LM_REGION_USED);
+    region_wipe(v, place->unit);
+    v.region->sliding = 0;
     if (place->behind_units)
-        region_wipe(region, place->unit + old);
-    lm_region_tell(region, place->before + all, 0);
-    region->live_blocks--;
-    region->used_units -= old;
-    region_count(region, all);
-    memmove(to, from, lm_region_payload_bytes(region, old));
+        region_wipe(v, place->unit + old);
+    lm_region_tell(v, place->before + all, 0);
+    v.region->live_blocks--;
+    v.region->used_units -= old;
+    region_count(v, all);
+    memmove(to, from, lm_region_payload_bytes(v, old));
     *place = (struct region_place){.unit = place->before, .units = all, .flags = LM_REGION_USED};
-    region_reshape(region, place, units); /* damage elsewhere: the block keeps all of it */
+    region_reshape(v, place, units); /* damage elsewhere: the block keeps all of it */
     return to;
 }
 
-static void *region_resize(struct loam_region *region, void *block, size_t size)
+static void *region_resize(struct lm_region_view v, void *block, size_t size)
 {
-    uint32_t units = region_units_for(region, size);
+    uint32_t units = region_units_for(v, size);
     struct region_place place;
     void *moved;
 
-    if (!region_can_use(region, block, &place) || !region_can_see_behind(region, &place)) {
-        lm_region_refuse(region, block);
+    if (!region_can_use(v, block, &place) || !region_can_see_behind(v, &place)) {
+        lm_region_refuse(v.region, block);
         return NULL;
     }
     if (units && units <= place.units + place.behind_units) {
-        if (region_reshape(region, &place, units))
+        if (region_reshape(v, &place, units))
             return block;
-        lm_region_refuse(region, block);
+        lm_region_refuse(v.region, block);
         return NULL;
     }
-    if (!region_can_see_before(region, &place)) {
-        lm_region_refuse(region, block);
+    if (!region_can_see_before(v, &place)) {
+        lm_region_refuse(v.region, block);
         return NULL;
     }
     if (units && (uint64_t)units <= (uint64_t)place.before_units + place.units + place.behind_units)
-        return region_slide(region, &place, units);
-    moved = region_take(region, size);
+        return region_slide(v, &place, units);
+    moved = region_take(v, size);
     if (!moved)
         return NULL;
-    memcpy(moved, block, lm_min(size, lm_region_payload_bytes(region, place.units)));
-    if (!region_can_use(region, block, &place) || !region_release(region, &place))
-        lm_region_refuse(region, block);
+    memcpy(moved, block, lm_min(size, lm_region_payload_bytes(v, place.units)));
+    if (!region_can_use(v, block, &place) || !region_release(v, &place))
+        lm_region_refuse(v.region, block);
     return moved;
 }
 
@@ -446,7 +481,7 @@ LM_PUBLIC void *loam_region_realloc(struct loam_region *region, void *block, siz
     }
     if (!region_enter(region))
         return NULL;
-    p = region_resize(region, block, size);
+    p = region_resize(lm_region_view(region), block, size);
     region_leave(region);
     return p;
 }
@@ -458,8 +493,8 @@ LM_PUBLIC size_t loam_region_usable_size(struct loam_region *region, const void 
 
     if (!block || !region_enter(region))
         return 0;
-    if (region_can_use(region, block, &place))
-        bytes = lm_region_payload_bytes(region, place.units);
+    if (region_can_use(lm_region_view(region), block, &place))
+        bytes = lm_region_payload_bytes(lm_region_view(region), place.units);
     else
         lm_region_refuse(region, block);
     region_leave(region);
@@ -480,9 +515,10 @@ static void *region_block_at(struct loam_region *region, uint64_t number)
 {
     struct region_place place;
 
-    if (number == 0 || number >= region->end || !region_can_use(region, lm_region_at(region, (uint32_t)number), &place))
+    if (number == 0 || number >= region->end ||
+        !region_can_use(lm_region_view(region), lm_region_at(lm_region_view(region), (uint32_t)number), &place))
         return NULL;
-    return lm_region_at(region, place.unit);
+    return lm_region_at(lm_region_view(region), place.unit);
 }
 
 LM_PUBLIC void *loam_region_block(struct loam_region *region, uint64_t number)
@@ -505,7 +541,7 @@ LM_PUBLIC int loam_region_set_root(struct loam_region *region, void *block)
 
     if (!region_enter(region))
         return -1;
-    done = !block || region_can_use(region, block, &place);
+    done = !block || region_can_use(lm_region_view(region), block, &place);
     if (done)
         region->root = place.unit;
     else

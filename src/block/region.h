@@ -36,9 +36,12 @@
 #include "block/block.h"
 
 #include <loam/region.h>
+#include <stddef.h>
+#include <string.h>
 
 enum { LM_REGION_USED = 1, LM_REGION_PREV_FREE = 2, LM_REGION_TINY = 4, LM_REGION_FLAGS = 7 };
 enum { LM_REGION_LENGTH_SHIFT = 3, LM_REGION_MARK_SHIFT = 35 };
+enum { LM_REGION_GRAIN8 = 3, LM_REGION_GRAIN16 = 4 }; /* grain_log2 */
 enum { LM_REGION_TAG_BYTES = 8, LM_REGION_TINY_BYTES = 16, LM_REGION_TREE_BYTES = 32 };
 enum { LM_REGION_VERSION = 1, LM_REGION_SLOTS = 32, LM_REGION_LEVELS = 28 };
 #define LM_REGION_MAGIC 0x6e6f696765726d6cu
@@ -73,6 +76,10 @@ struct loam_region {
     struct lm_region_level level[]; /* of the bins alone */
 };
 
+_Static_assert(offsetof(struct loam_region, end) == offsetof(struct loam_region, first) + 4 &&
+        offsetof(struct loam_region, mutex_offset) == offsetof(struct loam_region, fit) + 4,
+    "the seal reads them together");
+
 /* In a free block's payload: of the bins the neighbours in its list, of the tree its children. 0: none. */
 struct lm_region_links {
     uint32_t next, prev;
@@ -83,33 +90,15 @@ struct lm_region_node {
     uint32_t max; /* the longest of the subtree */
 };
 
-/* -- places ---------------------------------------------------------------------------------------------------- */
-
-LM_INLINE char *lm_region_at(const struct loam_region *region, uint32_t unit)
-{
-    return (char *)region + ((size_t)unit << region->grain_log2);
-}
-
-LM_INLINE uint64_t *lm_region_tag(const struct loam_region *region, uint32_t unit)
-{
-    return (uint64_t *)(void *)lm_region_at(region, unit) - 1;
-}
-
-/* The footer of the free block that ends where `unit`'s tag begins. */
-LM_INLINE uint64_t *lm_region_footer(const struct loam_region *region, uint32_t unit)
-{
-    return (uint64_t *)(void *)lm_region_at(region, unit) - 2;
-}
-
-LM_INLINE struct lm_region_links *lm_region_links(const struct loam_region *region, uint32_t unit)
-{
-    return (void *)lm_region_at(region, unit);
-}
-
-LM_INLINE struct lm_region_node *lm_region_node(const struct loam_region *region, uint32_t unit)
-{
-    return (void *)lm_region_at(region, unit);
-}
+/* What a call reads of the region's head, once, so that it stays in registers. */
+struct lm_region_view {
+    struct loam_region *region;
+    uint64_t key;
+    uint32_t first, end;
+    uint32_t least; /* the shortest block, in units */
+    uint8_t grain_log2;
+    bool is_tree;
+};
 
 LM_INLINE bool lm_region_is_tree(const struct loam_region *region)
 {
@@ -122,14 +111,61 @@ LM_INLINE uint32_t lm_region_least(const struct loam_region *region)
     return (lm_region_is_tree(region) ? LM_REGION_TREE_BYTES : LM_REGION_TINY_BYTES) >> region->grain_log2;
 }
 
-LM_INLINE bool lm_region_is_tiny(const struct loam_region *region, uint32_t units)
+/* The last two are what the region says; apart, so that they can be constants where they are known. */
+LM_INLINE struct lm_region_view lm_region_view_as(const struct loam_region *region, bool is_tree, uint8_t grain_log2)
 {
-    return units << region->grain_log2 == LM_REGION_TINY_BYTES;
+    return (struct lm_region_view){
+        .region = (struct loam_region *)region,
+        .key = region->key,
+        .first = region->first,
+        .end = region->end,
+        .least = (is_tree ? LM_REGION_TREE_BYTES : LM_REGION_TINY_BYTES) >> grain_log2,
+        .grain_log2 = grain_log2,
+        .is_tree = is_tree,
+    };
 }
 
-LM_INLINE size_t lm_region_payload_bytes(const struct loam_region *region, uint32_t units)
+LM_INLINE struct lm_region_view lm_region_view(const struct loam_region *region)
 {
-    return ((size_t)units << region->grain_log2) - LM_REGION_TAG_BYTES;
+    return lm_region_view_as(region, lm_region_is_tree(region), region->grain_log2);
+}
+
+/* -- places ---------------------------------------------------------------------------------------------------- */
+
+LM_INLINE char *lm_region_at(struct lm_region_view v, uint32_t unit)
+{
+    return (char *)v.region + ((size_t)unit << v.grain_log2);
+}
+
+LM_INLINE uint64_t *lm_region_tag(struct lm_region_view v, uint32_t unit)
+{
+    return (uint64_t *)(void *)lm_region_at(v, unit) - 1;
+}
+
+/* The footer of the free block that ends where `unit`'s tag begins. */
+LM_INLINE uint64_t *lm_region_footer(struct lm_region_view v, uint32_t unit)
+{
+    return (uint64_t *)(void *)lm_region_at(v, unit) - 2;
+}
+
+LM_INLINE struct lm_region_links *lm_region_links(struct lm_region_view v, uint32_t unit)
+{
+    return (void *)lm_region_at(v, unit);
+}
+
+LM_INLINE struct lm_region_node *lm_region_node(struct lm_region_view v, uint32_t unit)
+{
+    return (void *)lm_region_at(v, unit);
+}
+
+LM_INLINE bool lm_region_is_tiny(struct lm_region_view v, uint32_t units)
+{
+    return !v.is_tree && units == v.least;
+}
+
+LM_INLINE size_t lm_region_payload_bytes(struct lm_region_view v, uint32_t units)
+{
+    return ((size_t)units << v.grain_log2) - LM_REGION_TAG_BYTES;
 }
 
 /* -- tags -------------------------------------------------------------------------------------------------------- */
@@ -140,67 +176,71 @@ LM_INLINE uint32_t lm_region_length(uint64_t tag)
 }
 
 /* The tag with these low bits at that place. The multiplier is 2^64 / phi, as for Fibonacci hashing (Knuth). */
-LM_INLINE uint64_t lm_region_sign(const struct loam_region *region, uint32_t unit, uint64_t low)
+LM_INLINE uint64_t lm_region_sign(struct lm_region_view v, uint32_t unit, uint64_t low)
 {
-    uint64_t mixed = (low ^ (uint64_t)unit << 32 ^ region->key) * 0x9e3779b97f4a7c15u;
+    uint64_t mixed = (low ^ (uint64_t)unit << 32 ^ v.key) * 0x9e3779b97f4a7c15u;
 
     return (mixed & ~LM_REGION_LOW) | low;
 }
 
-LM_INLINE bool lm_region_is_signed(const struct loam_region *region, uint32_t unit, uint64_t tag)
+LM_INLINE bool lm_region_is_signed(struct lm_region_view v, uint32_t unit, uint64_t tag)
 {
-    return LM_LIKELY(lm_region_sign(region, unit, tag & LM_REGION_LOW) == tag);
+    return LM_LIKELY(lm_region_sign(v, unit, tag & LM_REGION_LOW) == tag);
 }
 
-LM_INLINE void lm_region_write(struct loam_region *region, uint32_t unit, uint32_t units, unsigned flags)
+LM_INLINE void lm_region_write(struct lm_region_view v, uint32_t unit, uint32_t units, unsigned flags)
 {
-    uint64_t tag = lm_region_sign(region, unit, (uint64_t)units << LM_REGION_LENGTH_SHIFT | flags);
+    uint64_t tag = lm_region_sign(v, unit, (uint64_t)units << LM_REGION_LENGTH_SHIFT | flags);
 
-    __atomic_store_n(lm_region_tag(region, unit), tag, __ATOMIC_RELEASE);
+    __atomic_store_n(lm_region_tag(v, unit), tag, __ATOMIC_RELEASE);
 }
 
 /* What the tag behind a free block of that length says about it. */
-LM_INLINE unsigned lm_region_behind(const struct loam_region *region, uint32_t units)
+LM_INLINE unsigned lm_region_behind(struct lm_region_view v, uint32_t units)
 {
-    return lm_region_is_tiny(region, units) ? LM_REGION_PREV_FREE | LM_REGION_TINY : LM_REGION_PREV_FREE;
+    return lm_region_is_tiny(v, units) ? LM_REGION_PREV_FREE | LM_REGION_TINY : LM_REGION_PREV_FREE;
 }
 
 /* Sets what a tag says about the block before it; its own length and use stay. */
-LM_INLINE void lm_region_tell(struct loam_region *region, uint32_t unit, unsigned flags)
+LM_INLINE void lm_region_tell(struct lm_region_view v, uint32_t unit, unsigned flags)
 {
-    uint64_t tag = *lm_region_tag(region, unit);
+    uint64_t tag = *lm_region_tag(v, unit);
 
-    lm_region_write(region, unit, lm_region_length(tag), (unsigned)(tag & LM_REGION_USED) | flags);
+    lm_region_write(v, unit, lm_region_length(tag), (unsigned)(tag & LM_REGION_USED) | flags);
 }
 
 /* True when a block that starts at `unit` and has this tag is free, in bounds, and not beside a free one before it. */
-LM_INLINE bool lm_region_is_free_tag(const struct loam_region *region, uint32_t unit, uint64_t tag)
+LM_INLINE bool lm_region_is_free_tag(struct lm_region_view v, uint32_t unit, uint64_t tag)
 {
     uint32_t units = lm_region_length(tag);
 
-    return lm_region_is_signed(region, unit, tag) && (tag & LM_REGION_FLAGS) == 0 && units >= lm_region_least(region) &&
-        units <= region->end - unit;
+    return lm_region_is_signed(v, unit, tag) && (tag & LM_REGION_FLAGS) == 0 && units >= v.least &&
+        units <= v.end - unit;
+}
+
+LM_INLINE bool lm_region_is_inside(struct lm_region_view v, uint32_t unit)
+{
+    return unit - v.first < v.end - v.first;
 }
 
 /* True when `unit`, which may be anything, is a free block. */
-LM_INLINE bool lm_region_is_free(const struct loam_region *region, uint32_t unit)
+LM_INLINE bool lm_region_is_free(struct lm_region_view v, uint32_t unit)
 {
-    return unit >= region->first && unit < region->end &&
-        lm_region_is_free_tag(region, unit, *lm_region_tag(region, unit));
+    return lm_region_is_inside(v, unit) && lm_region_is_free_tag(v, unit, *lm_region_tag(v, unit));
 }
 
-LM_INLINE uint32_t lm_region_units(const struct loam_region *region, uint32_t unit)
+LM_INLINE uint32_t lm_region_units(struct lm_region_view v, uint32_t unit)
 {
-    return lm_region_length(*lm_region_tag(region, unit));
+    return lm_region_length(*lm_region_tag(v, unit));
 }
 
 /* What the fields that never change should be sealed with. */
 LM_INLINE uint64_t lm_region_seal(const struct loam_region *region)
 {
-    uint64_t bounds = (uint64_t)region->first << 32 | region->end;
-    uint64_t kind = (uint64_t)region->mutex_offset << 32 | (uint32_t)region->levels << 24 |
-        (uint32_t)region->grain_log2 << 16 | (uint32_t)region->lock << 8 | region->fit;
+    uint64_t bounds, kind;
 
+    memcpy(&bounds, &region->first, sizeof bounds); /* first and end */
+    memcpy(&kind, &region->fit, sizeof kind);       /* fit to mutex_offset */
     return ((region->key ^ bounds) * 0x9e3779b97f4a7c15u ^ kind) * 0xd6e8feb86659fd93u;
 }
 

@@ -20,7 +20,7 @@ static enum loam_region_damage region_found(
 {
     if (fault) {
         fault->damage = damage;
-        fault->block = unit ? lm_region_at(region, unit) : NULL;
+        fault->block = unit ? lm_region_at(lm_region_view(region), unit) : NULL;
         fault->reason = region_reasons[damage];
     }
     return damage;
@@ -31,12 +31,13 @@ static uint32_t bins_inspect(const struct loam_region *region, unsigned level, u
 {
     uint32_t before = 0, unit = region->level[level].head[slot];
 
-    for (; unit; before = unit, unit = lm_region_links(region, unit)->next, ++*count) {
+    for (; unit; before = unit, unit = lm_region_links(lm_region_view(region), unit)->next, ++*count) {
         uint32_t units;
 
-        if (!lm_region_is_free(region, unit) || lm_region_links(region, unit)->prev != before)
+        if (!lm_region_is_free(lm_region_view(region), unit) ||
+            lm_region_links(lm_region_view(region), unit)->prev != before)
             return before ? before : unit;
-        units = lm_region_units(region, unit);
+        units = lm_region_units(lm_region_view(region), unit);
         if (lm_region_level_of(units) != level || lm_region_slot_of(units, level) != slot ||
             *count > region->free_blocks)
             return unit;
@@ -85,10 +86,11 @@ static enum loam_region_damage index_inspect(const struct loam_region *region, s
 /* What is wrong with a free block whose tag is sound. */
 static enum loam_region_damage region_inspect_free(const struct loam_region *region, uint32_t unit, uint32_t units)
 {
-    if (!lm_region_is_tiny(region, units) && *lm_region_footer(region, unit + units) != units)
+    if (!lm_region_is_tiny(lm_region_view(region), units) &&
+        *lm_region_footer(lm_region_view(region), unit + units) != units)
         return LOAM_REGION_BAD_FOOTER;
     if (lm_region_is_tree(region) ? !lm_region_tree_can_remove(region, unit, units)
-                                  : !lm_region_bins_can_remove(region, unit, units))
+                                  : !lm_region_bins_can_remove(lm_region_view(region), unit, units))
         return LOAM_REGION_BAD_LINK;
     return LOAM_REGION_SOUND;
 }
@@ -96,10 +98,10 @@ static enum loam_region_damage region_inspect_free(const struct loam_region *reg
 /* What a tag says must follow from what came before. */
 static enum loam_region_damage region_inspect_tag(const struct loam_region *region, uint32_t unit, unsigned before)
 {
-    uint64_t tag = *lm_region_tag(region, unit);
+    uint64_t tag = *lm_region_tag(lm_region_view(region), unit);
     uint32_t units = lm_region_length(tag);
 
-    if (!lm_region_is_signed(region, unit, tag))
+    if (!lm_region_is_signed(lm_region_view(region), unit, tag))
         return LOAM_REGION_BAD_TAG;
     if (unit == region->end ? units != 0 || !(tag & LM_REGION_USED)
                             : units < lm_region_least(region) || units > region->end - unit)
@@ -122,14 +124,14 @@ static enum loam_region_damage region_inspect_chain(const struct loam_region *re
             return region_found(region, damage, unit, fault);
         if (unit == region->end)
             break;
-        units = lm_region_units(region, unit);
-        if (*lm_region_tag(region, unit) & LM_REGION_USED) {
+        units = lm_region_units(lm_region_view(region), unit);
+        if (*lm_region_tag(lm_region_view(region), unit) & LM_REGION_USED) {
             live++;
             used += units;
             before = 0;
         } else {
             unused++;
-            before = lm_region_behind(region, units);
+            before = lm_region_behind(lm_region_view(region), units);
         }
     }
     if (live != region->live_blocks || used != region->used_units || unused != region->free_blocks)
@@ -147,9 +149,9 @@ enum loam_region_damage lm_region_inspect(const struct loam_region *region, stru
     damage = region_inspect_chain(region, fault);
     if (damage)
         return damage;
-    for (uint32_t unit = region->first; unit < region->end; unit += lm_region_units(region, unit)) {
-        if (!(*lm_region_tag(region, unit) & LM_REGION_USED))
-            damage = region_inspect_free(region, unit, lm_region_units(region, unit));
+    for (uint32_t unit = region->first; unit < region->end; unit += lm_region_units(lm_region_view(region), unit)) {
+        if (!(*lm_region_tag(lm_region_view(region), unit) & LM_REGION_USED))
+            damage = region_inspect_free(region, unit, lm_region_units(lm_region_view(region), unit));
         if (damage)
             return region_found(region, damage, unit, fault);
     }
@@ -176,18 +178,18 @@ LM_PUBLIC enum loam_region_damage loam_region_check(struct loam_region *region, 
 /* Why `p` is no live block; NULL: it is one, or the tags on the way to it are damaged. */
 static const char *region_judge(const struct loam_region *region, const void *p)
 {
-    uintptr_t start = (uintptr_t)lm_region_at(region, region->first);
+    uintptr_t start = (uintptr_t)lm_region_at(lm_region_view(region), region->first);
     size_t offset = (uintptr_t)p - start, grain = (size_t)1 << region->grain_log2;
     uint32_t unit = region->first, target, units;
     uint64_t tag;
 
-    if (offset >= (uintptr_t)lm_region_at(region, region->end) - start)
+    if (offset >= (uintptr_t)lm_region_at(lm_region_view(region), region->end) - start)
         return "not a block of this region";
     target = region->first + (uint32_t)(offset >> region->grain_log2);
     for (;; unit += units) {
-        tag = *lm_region_tag(region, unit);
+        tag = *lm_region_tag(lm_region_view(region), unit);
         units = lm_region_length(tag);
-        if (!lm_region_is_signed(region, unit, tag) || units == 0 || units > region->end - unit)
+        if (!lm_region_is_signed(lm_region_view(region), unit, tag) || units == 0 || units > region->end - unit)
             return NULL;
         if (target - unit < units)
             break;
@@ -196,9 +198,10 @@ static const char *region_judge(const struct loam_region *region, const void *p)
         return tag & LM_REGION_USED ? NULL : "double free";
     if (tag & LM_REGION_USED)
         return "a pointer into a live block";
-    tag = *lm_region_tag(region, target);
-    return offset % grain == 0 && lm_region_is_signed(region, target, tag) ? "double free"
-                                                                           : "a pointer into a free block";
+    tag = *lm_region_tag(lm_region_view(region), target);
+    return offset % grain == 0 && lm_region_is_signed(lm_region_view(region), target, tag)
+        ? "double free"
+        : "a pointer into a free block";
 }
 
 void lm_region_refuse(struct loam_region *region, const void *p)
@@ -229,16 +232,17 @@ static int region_walk_blocks(
     const struct loam_region *region, int (*visit)(void *block, size_t bytes, int is_live, void *arg), void *arg)
 {
     for (uint32_t unit = region->first, units; unit < region->end; unit += units) {
-        uint64_t tag = *lm_region_tag(region, unit);
+        uint64_t tag = *lm_region_tag(lm_region_view(region), unit);
         int answer;
 
         units = lm_region_length(tag);
-        if (!lm_region_is_signed(region, unit, tag) || units < lm_region_least(region) || units > region->end - unit) {
+        if (!lm_region_is_signed(lm_region_view(region), unit, tag) || units < lm_region_least(region) ||
+            units > region->end - unit) {
             errno = EUCLEAN;
             return -1;
         }
-        answer =
-            visit(lm_region_at(region, unit), lm_region_payload_bytes(region, units), (int)(tag & LM_REGION_USED), arg);
+        answer = visit(lm_region_at(lm_region_view(region), unit),
+            lm_region_payload_bytes(lm_region_view(region), units), (int)(tag & LM_REGION_USED), arg);
         if (answer)
             return answer;
     }

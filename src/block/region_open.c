@@ -107,7 +107,7 @@ LM_PUBLIC struct loam_region *loam_region_create(void *memory, size_t bytes, con
     head.machine = region_machine();
     head.fit = (uint8_t)options->fit;
     head.lock = (uint8_t)options->lock;
-    head.grain_log2 = options->align_bytes == 8 ? 3 : 4;
+    head.grain_log2 = options->align_bytes == 8 ? LM_REGION_GRAIN8 : LM_REGION_GRAIN16;
     head.end = (uint32_t)lm_min(bytes >> head.grain_log2, UINT32_MAX - 1);
     if (bytes >> head.grain_log2 > (size_t)UINT32_MAX + 1 || !region_lay_out(&head)) {
         errno = EINVAL;
@@ -117,15 +117,16 @@ LM_PUBLIC struct loam_region *loam_region_create(void *memory, size_t bytes, con
     head.seal = lm_region_seal(&head);
     head.return_errors = options->return_errors != 0;
     region = memory;
-    memset(region, 0, lm_region_at(&head, head.first) - (char *)&head);
+    memset(region, 0, lm_region_at(lm_region_view(&head), head.first) - (char *)&head);
     *region = head;
     failed = region_make_locks(region);
     if (failed) {
         errno = failed;
         return NULL;
     }
-    lm_region_write(region, region->end, 0, LM_REGION_USED | lm_region_behind(region, region->end - region->first));
-    lm_region_write(region, region->first, region->end - region->first, 0);
+    lm_region_write(lm_region_view(region), region->end, 0,
+        LM_REGION_USED | lm_region_behind(lm_region_view(region), region->end - region->first));
+    lm_region_write(lm_region_view(region), region->first, region->end - region->first, 0);
     lm_region_index_insert(region, region->first, region->end - region->first);
     __atomic_store_n(&region->magic, LM_REGION_MAGIC, __ATOMIC_RELEASE); /* last: half a region is none */
     return region;
@@ -139,7 +140,7 @@ static int region_judge_head(const struct loam_region *region, size_t bytes)
     if (region->magic != LM_REGION_MAGIC || region->version != LM_REGION_VERSION || region->machine != region_machine())
         return EINVAL;
     if (region->seal != lm_region_seal(region) || region->fit > LOAM_FIT_BEST || region->lock > LOAM_REGION_PROCESSES ||
-        region->grain_log2 < 3 || region->grain_log2 > 4 || region->end == 0)
+        region->grain_log2 < LM_REGION_GRAIN8 || region->grain_log2 > LM_REGION_GRAIN16 || region->end == 0)
         return EUCLEAN;
     if (!region_lay_out(&head) || lm_region_seal(&head) != region->seal)
         return EUCLEAN;
@@ -220,14 +221,16 @@ static bool region_chain_is_whole(const struct loam_region *region)
     uint32_t unit = region->first;
 
     while (unit < region->end) {
-        uint64_t tag = *lm_region_tag(region, unit);
+        uint64_t tag = *lm_region_tag(lm_region_view(region), unit);
         uint32_t units = lm_region_length(tag);
 
-        if (!lm_region_is_signed(region, unit, tag) || units < lm_region_least(region) || units > region->end - unit)
+        if (!lm_region_is_signed(lm_region_view(region), unit, tag) || units < lm_region_least(region) ||
+            units > region->end - unit)
             return false;
         unit += units;
     }
-    return lm_region_is_signed(region, unit, *lm_region_tag(region, unit)) && lm_region_units(region, unit) == 0;
+    return lm_region_is_signed(lm_region_view(region), unit, *lm_region_tag(lm_region_view(region), unit)) &&
+        lm_region_units(lm_region_view(region), unit) == 0;
 }
 
 /* The end of the free blocks that stand side by side from `unit` on; their tags but the first are wiped. */
@@ -235,14 +238,14 @@ static uint32_t region_join_free(struct loam_region *region, uint32_t unit)
 {
     uint32_t end = unit;
 
-    while (end < region->end && !(*lm_region_tag(region, end) & LM_REGION_USED))
-        end += lm_region_units(region, end);
-    for (uint32_t at = unit + lm_region_units(region, unit), next; at < end; at = next) {
-        next = at + lm_region_units(region, at);
-        lm_region_write(region, unit, next - unit, 0); /* before the wipe: the chain stays whole */
-        lm_region_write(region, at, 0, 0);
+    while (end < region->end && !(*lm_region_tag(lm_region_view(region), end) & LM_REGION_USED))
+        end += lm_region_units(lm_region_view(region), end);
+    for (uint32_t at = unit + lm_region_units(lm_region_view(region), unit), next; at < end; at = next) {
+        next = at + lm_region_units(lm_region_view(region), at);
+        lm_region_write(lm_region_view(region), unit, next - unit, 0); /* before the wipe: the chain stays whole */
+        lm_region_write(lm_region_view(region), at, 0, 0);
     }
-    lm_region_write(region, unit, end - unit, 0);
+    lm_region_write(lm_region_view(region), unit, end - unit, 0);
     return end;
 }
 
@@ -256,22 +259,22 @@ bool lm_region_rebuild(struct loam_region *region)
         return false;
     lm_region_index_clear(region);
     for (; unit < region->end; unit = next) {
-        next = unit + lm_region_units(region, unit);
+        next = unit + lm_region_units(lm_region_view(region), unit);
         is_block = is_block || unit == region->sliding;
-        if (*lm_region_tag(region, unit) & LM_REGION_USED) {
-            lm_region_tell(region, unit, before);
+        if (*lm_region_tag(lm_region_view(region), unit) & LM_REGION_USED) {
+            lm_region_tell(lm_region_view(region), unit, before);
             before = 0;
             live_blocks++;
             used_units += next - unit;
         } else {
             next = region_join_free(region, unit);
-            before = lm_region_behind(region, next - unit);
+            before = lm_region_behind(lm_region_view(region), next - unit);
             lm_region_index_insert(region, unit, next - unit);
         }
     }
-    lm_region_write(region, region->end, 0, LM_REGION_USED | before);
+    lm_region_write(lm_region_view(region), region->end, 0, LM_REGION_USED | before);
     if (!is_block && region->sliding > region->first && region->sliding < region->end)
-        lm_region_write(region, region->sliding, 0, 0);
+        lm_region_write(lm_region_view(region), region->sliding, 0, 0);
     region->sliding = 0;
     region->live_blocks = live_blocks;
     region->used_units = used_units;

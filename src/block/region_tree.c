@@ -25,7 +25,7 @@ static uint64_t tree_key(const struct loam_region *region, uint32_t unit, uint32
 
 static uint64_t tree_key_of(const struct loam_region *region, uint32_t unit)
 {
-    return tree_key(region, unit, lm_region_units(region, unit));
+    return tree_key(region, unit, lm_region_units(lm_region_view(region), unit));
 }
 
 static uint64_t tree_priority(const struct loam_region *region, uint32_t unit)
@@ -37,15 +37,15 @@ static uint64_t tree_priority(const struct loam_region *region, uint32_t unit)
 
 static uint32_t tree_max(const struct loam_region *region, uint32_t unit)
 {
-    return unit ? lm_region_node(region, unit)->max : 0;
+    return unit ? lm_region_node(lm_region_view(region), unit)->max : 0;
 }
 
 static void tree_update(struct loam_region *region, uint32_t unit)
 {
-    struct lm_region_node *node = lm_region_node(region, unit);
+    struct lm_region_node *node = lm_region_node(lm_region_view(region), unit);
     size_t longest = lm_max(tree_max(region, node->left), tree_max(region, node->right));
 
-    node->max = (uint32_t)lm_max(longest, lm_region_units(region, unit));
+    node->max = (uint32_t)lm_max(longest, lm_region_units(lm_region_view(region), unit));
 }
 
 static void tree_update_path(struct loam_region *region, const struct tree_path *path)
@@ -69,13 +69,14 @@ static bool tree_is_sound(const struct loam_region *region, uint32_t unit, const
     struct lm_region_node node;
     uint64_t key;
 
-    if (!lm_region_is_free(region, unit))
+    if (!lm_region_is_free(lm_region_view(region), unit))
         return false;
-    node = *lm_region_node(region, unit);
+    node = *lm_region_node(lm_region_view(region), unit);
     key = tree_key_of(region, unit);
     return (!span->has_low || key > span->low) && (!span->has_high || key < span->high) &&
-        tree_priority(region, unit) < span->priority && (!node.left || lm_region_is_free(region, node.left)) &&
-        (!node.right || lm_region_is_free(region, node.right));
+        tree_priority(region, unit) < span->priority &&
+        (!node.left || lm_region_is_free(lm_region_view(region), node.left)) &&
+        (!node.right || lm_region_is_free(lm_region_view(region), node.right));
 }
 
 /* Steps to a child and narrows the span. */
@@ -87,11 +88,11 @@ static uint32_t tree_step(const struct loam_region *region, uint32_t unit, bool 
     if (right) {
         span->low = key;
         span->has_low = true;
-        return lm_region_node(region, unit)->right;
+        return lm_region_node(lm_region_view(region), unit)->right;
     }
     span->high = key;
     span->has_high = true;
-    return lm_region_node(region, unit)->left;
+    return lm_region_node(lm_region_view(region), unit)->left;
 }
 
 /* Descends from `unit` towards a key, which need not be there: 1 found, 0 not there, -1 damaged. */
@@ -147,7 +148,7 @@ static void tree_split(
     struct loam_region *region, uint32_t at, uint64_t key, uint32_t *sides[2], struct tree_path *path)
 {
     while (at && path->depth < TREE_DEPTH) {
-        struct lm_region_node *node = lm_region_node(region, at);
+        struct lm_region_node *node = lm_region_node(lm_region_view(region), at);
 
         path->at[path->depth++] = at;
         if (tree_key_of(region, at) < key) {
@@ -166,14 +167,14 @@ static void tree_split(
 void lm_region_tree_insert(struct loam_region *region, uint32_t unit)
 {
     uint64_t key = tree_key_of(region, unit), priority = tree_priority(region, unit);
-    struct lm_region_node *node = lm_region_node(region, unit);
+    struct lm_region_node *node = lm_region_node(lm_region_view(region), unit);
     struct tree_path path = {.depth = 0};
     uint32_t *link = &region->top, *sides[2] = {&node->left, &node->right}, below;
 
     while (*link && tree_priority(region, *link) > priority && path.depth < TREE_DEPTH - 1) {
         path.at[path.depth++] = *link;
-        link = tree_key_of(region, *link) < key ? &lm_region_node(region, *link)->right
-                                                : &lm_region_node(region, *link)->left;
+        link = tree_key_of(region, *link) < key ? &lm_region_node(lm_region_view(region), *link)->right
+                                                : &lm_region_node(lm_region_view(region), *link)->left;
     }
     below = *link;
     *link = unit;
@@ -190,18 +191,19 @@ void lm_region_tree_remove(struct loam_region *region, uint32_t unit)
 
     while (*link != unit && path.depth < TREE_DEPTH) {
         path.at[path.depth++] = *link;
-        link = tree_key_of(region, *link) < key ? &lm_region_node(region, *link)->right
-                                                : &lm_region_node(region, *link)->left;
+        link = tree_key_of(region, *link) < key ? &lm_region_node(lm_region_view(region), *link)->right
+                                                : &lm_region_node(lm_region_view(region), *link)->left;
     }
-    left = lm_region_node(region, unit)->left;
-    right = lm_region_node(region, unit)->right;
+    left = lm_region_node(lm_region_view(region), unit)->left;
+    right = lm_region_node(lm_region_view(region), unit)->right;
     while (left && right && path.depth < TREE_DEPTH) {
         bool from_left = tree_priority(region, left) > tree_priority(region, right);
         uint32_t upper = from_left ? left : right;
 
         *link = upper;
         path.at[path.depth++] = upper;
-        link = from_left ? &lm_region_node(region, upper)->right : &lm_region_node(region, upper)->left;
+        link = from_left ? &lm_region_node(lm_region_view(region), upper)->right
+                         : &lm_region_node(lm_region_view(region), upper)->left;
         if (from_left)
             left = *link;
         else
@@ -221,10 +223,10 @@ static uint32_t tree_find_first(const struct loam_region *region, uint32_t at, u
 
         if (!tree_is_sound(region, at, &span))
             return LM_REGION_DAMAGED;
-        node = *lm_region_node(region, at);
+        node = *lm_region_node(lm_region_view(region), at);
         if (tree_max(region, node.left) >= units)
             at = tree_step(region, at, false, &span);
-        else if (lm_region_units(region, at) >= units)
+        else if (lm_region_units(lm_region_view(region), at) >= units)
             return at;
         else if (tree_max(region, node.right) >= units)
             at = tree_step(region, at, true, &span);
@@ -252,10 +254,10 @@ static uint32_t tree_find_next(const struct loam_region *region, uint32_t units,
     }
     while (path.depth--) {
         at = path.at[path.depth];
-        if (lm_region_units(region, at) >= units)
+        if (lm_region_units(lm_region_view(region), at) >= units)
             return at;
-        if (tree_max(region, lm_region_node(region, at)->right) >= units)
-            return tree_find_first(region, lm_region_node(region, at)->right, units,
+        if (tree_max(region, lm_region_node(lm_region_view(region), at)->right) >= units)
+            return tree_find_first(region, lm_region_node(lm_region_view(region), at)->right, units,
                 (tree_step(region, at, true, &spans[path.depth]), spans[path.depth]));
     }
     return 0;
@@ -272,7 +274,7 @@ static uint32_t tree_find_best(const struct loam_region *region, uint32_t units)
 
         if (steps >= TREE_DEPTH || !tree_is_sound(region, at, &span))
             return LM_REGION_DAMAGED;
-        fits = lm_region_units(region, at) >= units;
+        fits = lm_region_units(lm_region_view(region), at) >= units;
         if (fits)
             found = at;
         at = tree_step(region, at, !fits, &span);
@@ -320,10 +322,10 @@ uint32_t lm_region_tree_inspect(const struct loam_region *region, uint32_t *coun
     uint32_t damaged = 0, at = tree_above(region, 0, true, &damaged);
 
     for (*count = 0; at; ++*count) {
-        struct lm_region_node node = *lm_region_node(region, at);
+        struct lm_region_node node = *lm_region_node(lm_region_view(region), at);
         size_t longest = lm_max(tree_max(region, node.left), tree_max(region, node.right));
 
-        if (node.max != lm_max(longest, lm_region_units(region, at)))
+        if (node.max != lm_max(longest, lm_region_units(lm_region_view(region), at)))
             return at;
         at = tree_above(region, tree_key_of(region, at), false, &damaged);
     }

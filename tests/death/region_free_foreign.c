@@ -9,7 +9,7 @@ static char room[1 << 20];
 
 static void misuse(size_t size)
 {
-    void *p = loam_region_alloc(region, size + 32), *keep = loam_region_alloc(region, size);
+    void *keep = loam_region_alloc(region, size);
 
     loam_region_free(region, malloc(size));
     loam_region_free(region, keep);

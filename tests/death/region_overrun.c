@@ -11,7 +11,7 @@ static void misuse(size_t size)
 {
     void *p = loam_region_alloc(region, size + 32), *keep = loam_region_alloc(region, size);
 
-    memset(hide(p), 7, size + 40);
+    memset(hide(p), 7, size + 72);
     loam_region_free(region, p);
     loam_region_free(region, keep);
 }

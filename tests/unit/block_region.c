@@ -254,16 +254,16 @@ static void every_changed_byte_is_found(void **state)
             loam_region_free(region, p[i]);
         SOUND(region);
         for (uint32_t unit = region->first; unit <= region->end;
-             unit += lm_region_units(region, unit) + !lm_region_units(region, unit))
+             unit += lm_region_units(lm_region_view(region), unit) + !lm_region_units(lm_region_view(region), unit))
             for (int byte = 0; byte < 8; byte++) {
-                unsigned char *at = (unsigned char *)lm_region_tag(region, unit) + byte, was = *at;
+                unsigned char *at = (unsigned char *)lm_region_tag(lm_region_view(region), unit) + byte, was = *at;
 
                 *at = (unsigned char)(was ^ (1 + unit_below(&seed, 255)));
                 assert_int_equal(loam_region_check(region, &fault), LOAM_REGION_BAD_TAG);
-                assert_ptr_equal(fault.block, lm_region_at(region, unit));
+                assert_ptr_equal(fault.block, lm_region_at(lm_region_view(region), unit));
                 assert_non_null(fault.reason);
                 if (unit < region->end) {
-                    assert_int_equal(loam_region_free(region, lm_region_at(region, unit)), -1);
+                    assert_int_equal(loam_region_free(region, lm_region_at(lm_region_view(region), unit)), -1);
                     assert_int_equal(errno, EUCLEAN);
                 }
                 *at = was;
@@ -284,17 +284,18 @@ static void marks_are_exact(void **state)
         uint64_t tag;
 
         head.key = unit_random(&seed) << 16 ^ unit_random(&seed);
-        tag = lm_region_sign(&head, unit, (unit_random(&seed) << 3 | unit_below(&seed, 8)) & LM_REGION_LOW);
-        assert_true(lm_region_is_signed(&head, unit, tag));
+        tag = lm_region_sign(
+            lm_region_view(&head), unit, (unit_random(&seed) << 3 | unit_below(&seed, 8)) & LM_REGION_LOW);
+        assert_true(lm_region_is_signed(lm_region_view(&head), unit, tag));
         for (int a = 0; a < 64; a++)
             for (int b = a; b < 64; b++)
-                assert_false(
-                    lm_region_is_signed(&head, unit, tag ^ (uint64_t)1 << a ^ (a == b ? 0 : (uint64_t)1 << b)));
+                assert_false(lm_region_is_signed(
+                    lm_region_view(&head), unit, tag ^ (uint64_t)1 << a ^ (a == b ? 0 : (uint64_t)1 << b)));
         for (int byte = 0; byte < 64; byte += 8)
             for (uint64_t change = 1; change < 256; change++)
-                assert_false(lm_region_is_signed(&head, unit, tag ^ change << byte));
+                assert_false(lm_region_is_signed(lm_region_view(&head), unit, tag ^ change << byte));
         for (int bit = 0; bit < 32; bit++) /* the same tag, copied elsewhere */
-            assert_false(lm_region_is_signed(&head, unit ^ (uint32_t)1 << bit, tag));
+            assert_false(lm_region_is_signed(lm_region_view(&head), unit ^ (uint32_t)1 << bit, tag));
     }
 }
 
@@ -414,13 +415,13 @@ static void is_rebuilt_from_lengths(void **state)
             if (unit_below(&seed, 2))
                 loam_region_free(region, p[i]);
         loam_region_figures(region, &before);
-        for (uint32_t unit = region->first; unit < region->end; unit += lm_region_units(region, unit)) {
-            unsigned used = (unsigned)(*lm_region_tag(region, unit) & LM_REGION_USED);
+        for (uint32_t unit = region->first; unit < region->end; unit += lm_region_units(lm_region_view(region), unit)) {
+            unsigned used = (unsigned)(*lm_region_tag(lm_region_view(region), unit) & LM_REGION_USED);
 
             if (!used)
-                memset(lm_region_at(region, unit), (int)unit_random(&seed),
-                    lm_region_payload_bytes(region, lm_region_units(region, unit)));
-            lm_region_write(region, unit, lm_region_units(region, unit),
+                memset(lm_region_at(lm_region_view(region), unit), (int)unit_random(&seed),
+                    lm_region_payload_bytes(lm_region_view(region), lm_region_units(lm_region_view(region), unit)));
+            lm_region_write(lm_region_view(region), unit, lm_region_units(lm_region_view(region), unit),
                 used | (unsigned)(unit_below(&seed, 2) ? LM_REGION_PREV_FREE : 0));
         }
         region->top = (uint32_t)unit_random(&seed);
