@@ -1,6 +1,6 @@
 /* libFuzzer feeds memory images to the region: the input's first bytes choose operations, the rest is the image or is laid
  * over a sound one. The image stands between pages that cannot be touched, so that one byte outside it is a crash. */
-#include <loam/region.h>
+#include "block/region.h"
 
 #include <stdint.h>
 #include <stdlib.h>
@@ -97,6 +97,23 @@ static void operate(struct loam_region *region, const uint8_t *ops, char *memory
     loam_region_check(region, NULL);
 }
 
+/* What somebody does who knows the key: seals the head as it now is, and signs tags of his own. */
+static void forge(char *memory, size_t bytes, const uint8_t *data, size_t size)
+{
+    struct loam_region *region = (void *)(memory + (-(uintptr_t)memory & 15));
+
+    region->seal = lm_region_seal(region);
+    for (size_t i = 0; i + 8 <= size; i += 8) {
+        uint32_t unit = (uint32_t)(data[i] | data[i + 1] << 8), units = (uint32_t)(data[i + 2] | data[i + 3] << 8);
+
+        if (region->grain_log2 > 4 || (size_t)unit << region->grain_log2 > bytes - 16 || unit < 3)
+            continue;
+        if (data[i + 5] & 1)
+            units |= (uint32_t)data[i + 6] << 24;
+        lm_region_write(lm_region_view(region), unit, units, data[i + 4] & LM_REGION_FLAGS);
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct loam_region_options options = {.struct_bytes = sizeof options, .return_errors = 1, .sole = 1};
@@ -115,10 +132,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         make_sound(data[3], memory, bytes);
     for (size_t i = HEAD; i < size && i - HEAD < bytes; i++)
         memory[i - HEAD] ^= (char)data[i];
-    if (data[2] & 4) /* as if the writer knew how to sign */
-        region = loam_region_create(memory, bytes, &options);
-    else
-        region = loam_region_open(memory, bytes, &options);
+    if (data[2] & 4)
+        forge(memory, bytes, data + 8, data[2] & 8 ? HEAD - 8 : 0);
+    region = loam_region_open(memory, bytes, &options);
     if (!region)
         return 0;
     if (loam_region_check(region, NULL) != LOAM_REGION_SOUND)
