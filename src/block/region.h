@@ -176,16 +176,19 @@ LM_INLINE uint32_t lm_region_length(uint64_t tag)
 }
 
 /* The tag with these low bits at that place. The multiplier is 2^64 / phi, as for Fibonacci hashing (Knuth). */
+LM_INLINE uint64_t lm_region_mix(struct lm_region_view v, uint32_t unit, uint64_t low)
+{
+    return (low ^ (uint64_t)unit << 32 ^ v.key) * 0x9e3779b97f4a7c15u;
+}
+
 LM_INLINE uint64_t lm_region_sign(struct lm_region_view v, uint32_t unit, uint64_t low)
 {
-    uint64_t mixed = (low ^ (uint64_t)unit << 32 ^ v.key) * 0x9e3779b97f4a7c15u;
-
-    return (mixed & ~LM_REGION_LOW) | low;
+    return (lm_region_mix(v, unit, low) & ~LM_REGION_LOW) | low;
 }
 
 LM_INLINE bool lm_region_is_signed(struct lm_region_view v, uint32_t unit, uint64_t tag)
 {
-    return LM_LIKELY(lm_region_sign(v, unit, tag & LM_REGION_LOW) == tag);
+    return LM_LIKELY((lm_region_mix(v, unit, tag & LM_REGION_LOW) ^ tag) >> LM_REGION_MARK_SHIFT == 0);
 }
 
 LM_INLINE void lm_region_write(struct lm_region_view v, uint32_t unit, uint32_t units, unsigned flags)

@@ -106,7 +106,8 @@ static void forge(char *memory, size_t bytes, const uint8_t *data, size_t size)
     for (size_t i = 0; i + 8 <= size; i += 8) {
         uint32_t unit = (uint32_t)(data[i] | data[i + 1] << 8), units = (uint32_t)(data[i + 2] | data[i + 3] << 8);
 
-        if (region->grain_log2 > 4 || (size_t)unit << region->grain_log2 > bytes - 16 || unit < 3)
+        if (region->grain_log2 < 3 || region->grain_log2 > 4 || (size_t)unit << region->grain_log2 > bytes - 16 ||
+            unit < 3)
             continue;
         if (data[i + 5] & 1)
             units |= (uint32_t)data[i + 6] << 24;
