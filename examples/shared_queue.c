@@ -3,6 +3,7 @@
 #include <loam/region.h>
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -114,8 +115,10 @@ int main(void)
         _exit(consume(fd));
     for (int i = 0; i < MESSAGES; i++) {
         snprintf(text, sizeof text, "message %d %*s", i, i % 250, "");
-        if (!put(region, queue, text))
+        if (!put(region, queue, text)) {
+            kill(consumer, SIGKILL);
             return 1;
+        }
     }
     waitpid(consumer, &status, 0);
     loam_region_figures(region, &figures);

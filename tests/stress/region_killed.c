@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -83,6 +84,7 @@ int main(void)
                 continue;
             child[at] = fork();
             if (child[at] == 0) {
+                prctl(PR_SET_PDEATHSIG, SIGKILL);
                 work(fd, seed + (uint64_t)i * 2);
                 _exit(1);
             }
