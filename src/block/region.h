@@ -1,6 +1,8 @@
 /* region.h: what the files of the region share: the layout, tags and their marks.
  *
  *   region.c        the calls that allocate, resize and free
+ *   region_root.c   finding blocks again at another address
+ *   region_proof.h  what is proved before anything is written
  *   region_bins.h   the free blocks by class of size, for GOOD
  *   region_tree.c   the free blocks in a tree, for FIRST, NEXT and BEST
  *   region_open.c   making, opening, locking, and repair after a process was killed inside
