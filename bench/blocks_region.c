@@ -9,7 +9,7 @@
  * operation of a run, as the 99.99th percentile and the greatest, each the least of the rounds', so that an interrupt
  * counts only when it comes every time; and the smallest region in which the trace can be played, over the peak of
  * live bytes (by bisection; for malloc there is none). */
-#include "traces.h"
+#include "blocks_traces.h"
 
 #include <dlfcn.h>
 #include <loam/buddy.h>
