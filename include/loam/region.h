@@ -40,7 +40,8 @@ enum loam_region_lock {
     LOAM_REGION_THREADS,  /* threads of one process; a fork while another thread is inside wedges the child's copy */
     /* Processes that share the memory. The lock is robust: when one is killed inside, the next one to come rebuilds
      * the free blocks from the tags and goes on; what the dead one had allocated stays allocated. If the tags
-     * themselves are damaged, everything fails with ENOTRECOVERABLE from then on. */
+     * themselves are damaged, everything fails with ENOTRECOVERABLE from then on. The mutex is the C library's and cannot
+     * be proved: who is let near a region whose head was written to may hang, unless it is opened as `sole`. */
     LOAM_REGION_PROCESSES
 };
 

@@ -85,8 +85,9 @@ static void operate(struct loam_region *region, const uint8_t *ops, char *memory
         case 12:
             *one = loam_region_block(region, size);
             break;
-        case 13: /* damage on the way */
-            memory[(size * 131 + ops[i]) % bytes] ^= (char)ops[i + 1];
+        case 13: /* damage on the way; not to the C library's mutex, which nobody can prove */
+            if (region->lock == LOAM_REGION_UNLOCKED)
+                memory[(size * 131 + ops[i]) % bytes] ^= (char)ops[i + 1];
             break;
         default:
             loam_region_usable_size(region, *one);
