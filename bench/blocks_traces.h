@@ -1,6 +1,7 @@
 /* blocks_traces.h: what programs ask of an allocator, as lists of operations to play again.
  *
- * Five come from real programs, recorded by bench/blocks_record at the time of the bench (blocks_record.c); some are made from a seed.
+ * Five come from real programs, recorded by bench/blocks_record at the time of the bench (blocks_record.c); some are made
+ * from a seed.
  * An operation names a slot: size 0 frees what is in it, a full slot is resized, an empty one filled. */
 #ifndef LOAM_BENCH_TRACES_H
 #define LOAM_BENCH_TRACES_H
@@ -85,7 +86,8 @@ static inline void trace_finish(struct trace *trace)
     free(size);
 }
 
-/* Reads the first `most` (up to TRACE_MOST) operations that blocks_record.c wrote; blocks that were allocated before the recording began are left out. */
+/* Reads the first `most` (up to TRACE_MOST) operations that blocks_record.c wrote; blocks that were allocated before the
+ * recording began are left out. */
 static inline bool trace_load(struct trace *trace, const char *name, const char *path, size_t most)
 {
     FILE *file = fopen(path, "rb");

@@ -1,6 +1,7 @@
 /* region.c: allocating, resizing and freeing in a region; layout and invariants in region.h.
  *
- * Every call has two parts: it proves all that it will follow or write (region_proof.h), and then it writes. Nothing is written when a proof fails. */
+ * Every call has two parts: it proves all that it will follow or write (region_proof.h), and then it writes. Nothing is
+ * written when a proof fails. */
 #include "block/region_proof.h"
 
 #include <errno.h>
