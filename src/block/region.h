@@ -19,8 +19,8 @@
  *
  *   tag           | mark: 29 bits | length in units: 32 | TINY | PREV_FREE | USED |
  *
- * The block at `end` has length 0 and is USED for ever. A tag that was merged away is left with length 0 and not USED, so that
- * a second free of its block is known for what it is.
+ * The block at `end` has length 0 and is USED for ever. A tag that was merged away is left with length 0 and not USED, so
+ * that a second free of its block is known for what it is.
  *
  * Invariant (lm_region_inspect): from `first` each tag's length leads to the next and the last to `end`; every mark is
  * right; no two free blocks touch; PREV_FREE and TINY are true; every free block has its footer and stands in the index,
