@@ -585,11 +585,10 @@ static void *hold_depot(void *arg)
 
     while (!stop_holding) {
         lm_lock_take(&cache->depot.lock);
-        for (volatile int i = 0; i < 20000; i++)
+        for (volatile int i = 0; i < 3000; i++)
             ;
         lm_lock_release(&cache->depot.lock);
-        for (volatile int i = 0; i < 100; i++)
-            ;
+        lm_os_yield();
     }
     return NULL;
 }
