@@ -376,7 +376,7 @@ LM_PUBLIC int loam_cache_stats(struct loam_cache *cache, struct loam_cache_figur
     lm_lock_take(&cache->lock);
     gone = cache->out;
     out->slabs = cache->slabs;
-    out->empty_slabs = cache->empties;
+    out->empty_slabs = cache->count[LM_CACHE_EMPTY];
     lm_lock_release(&cache->lock);
     out->held_bytes = out->slabs * cache->slab_bytes;
     out->meta_bytes += out->slabs * lm_cache_header_bytes(cache);

@@ -53,7 +53,7 @@ enum lm_cache_state {
 enum {
     LM_CACHE_DEBUG = LOAM_CACHE_REDZONE | LOAM_CACHE_POISON | LOAM_CACHE_AUDIT,
     LM_CACHE_EVENTS = 4, /* remembered of each object */
-    LM_CACHE_BATCH = 32, /* objects that one visit to the slabs brings at the most */
+    LM_CACHE_BATCH = 64, /* objects that one visit to the slabs brings at the most */
 };
 
 /* A free object on its way, and where its state stands. */
@@ -111,6 +111,7 @@ struct lm_cache_slab {
     char *memory, *origin;
     uint32_t free;                /* set bits */
     uint32_t where;               /* index of its list */
+    const void *taker;            /* the thread that took from it last */
     uint64_t *bits;               /* of the objects in it, by number */
     struct lm_cache_event *audit; /* LM_CACHE_EVENTS of each object, or NULL */
     uint8_t state[] __attribute__((aligned(8)));
@@ -159,7 +160,8 @@ struct loam_cache {
     struct lm_lock lock __attribute__((aligned(LM_CACHE_LINE))); /* the rest */
     uint32_t colour;                                             /* of the next slab; atomic */
     struct lm_list list[LM_CACHE_LISTS];
-    size_t slabs, empties, empties_least;
+    size_t count[LM_CACHE_LISTS]; /* of slabs */
+    size_t slabs, empties_least;
     size_t out;                   /* objects that are not in a slab */
     uint32_t turn;                /* of a debugging cache: where the last object was taken, so that reuse comes late */
     struct lm_cache_table *table; /* atomic */
@@ -255,6 +257,7 @@ int lm_cache_check_depot(struct loam_cache *cache, size_t *rounds);
 /* -- cache_thread.c -- */
 extern struct lm_lock lm_caches_lock; /* LM_RANK_CACHES */
 extern struct lm_cache_self *lm_cache_selves;
+extern size_t lm_cache_threads; /* that have a table; atomic */
 /* The calling thread's table; NULL: it is past having one, or there is no memory. */
 struct lm_cache_self *lm_cache_attach(void);
 void lm_cache_answer(struct lm_cache_self *self, uint32_t round); /* empties the thread's own magazines */

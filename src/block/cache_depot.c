@@ -10,7 +10,7 @@
 #include "block/cache.h"
 
 enum { DEPOT_WINDOW_MS = 100, DEPOT_CONTENTION = 8, DEPOT_GROWTH = 8 }; /* so many waits in a window: grow */
-enum { DEPOT_ROUNDS_BYTES = 2048, DEPOT_ROUNDS = 32 }; /* objects in a magazine at first, at the most */
+enum { DEPOT_ROUNDS_BYTES = 8192, DEPOT_ROUNDS = 64 }; /* objects in a magazine at first, at the most */
 
 void lm_cache_depot_start(struct loam_cache *cache, size_t rounds)
 {
@@ -28,7 +28,7 @@ void lm_cache_depot_start(struct loam_cache *cache, size_t rounds)
 /* Empty magazines of the old size go when the lock is released. */
 static void depot_grow(struct lm_cache_depot *depot)
 {
-    depot->rounds = (uint32_t)lm_min(2 * depot->rounds, depot->rounds_most);
+    __atomic_store_n(&depot->rounds, (uint32_t)lm_min(2 * depot->rounds, depot->rounds_most), __ATOMIC_RELAXED);
     while (depot->empty) {
         struct lm_magazine *m = depot->empty;
 
@@ -287,7 +287,7 @@ void lm_cache_depot_trim(struct loam_cache *cache, bool all)
     depot->full_least = depot->full_count;
     depot->empty_least = depot->empty_count;
     if (all)
-        depot->rounds = depot->rounds_least;
+        __atomic_store_n(&depot->rounds, depot->rounds_least, __ATOMIC_RELAXED); /* read by depot_new */
     depot_unlock(depot);
     while ((m = chain) != NULL) {
         chain = m->next;

@@ -90,7 +90,7 @@ static void caches_tick_one(struct loam_cache *cache, void *arg)
     lm_cache_reap_slabs(cache, spare);
     lm_cache_depot_trim(cache, false);
     lm_lock_take(&cache->lock);
-    cache->empties_least = cache->empties;
+    cache->empties_least = cache->count[LM_CACHE_EMPTY];
     lm_lock_release(&cache->lock);
 }
 

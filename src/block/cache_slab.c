@@ -56,25 +56,29 @@ static void slab_retract(const struct loam_cache *cache, const struct lm_cache_s
 
 /* -- lists, under the cache's lock -------------------------------------------------------------------------------- */
 
+static void slab_unlist(struct loam_cache *cache, struct lm_cache_slab *slab)
+{
+    lm_list_remove(&slab->link);
+    if (slab->where < LM_CACHE_LISTS)
+        cache->count[slab->where]--;
+    cache->empties_least = lm_min(cache->empties_least, cache->count[LM_CACHE_EMPTY]);
+}
+
 static void slab_enlist(struct loam_cache *cache, struct lm_cache_slab *slab)
 {
     uint32_t where = slab->free == 0 ? LM_CACHE_FULL : slab->free < cache->capacity ? LM_CACHE_PARTIAL : LM_CACHE_EMPTY;
 
     if (where == slab->where)
         return;
-    lm_list_remove(&slab->link);
-    cache->empties -= slab->where == LM_CACHE_EMPTY;
-    cache->empties_least = lm_min(cache->empties_least, cache->empties);
-    cache->empties += where == LM_CACHE_EMPTY;
+    slab_unlist(cache, slab);
     slab->where = where;
+    cache->count[where]++;
     lm_list_push_front(&cache->list[where], &slab->link);
 }
 
 static void slab_delist(struct loam_cache *cache, struct lm_cache_slab *slab)
 {
-    lm_list_remove(&slab->link);
-    cache->empties -= slab->where == LM_CACHE_EMPTY;
-    cache->empties_least = lm_min(cache->empties_least, cache->empties);
+    slab_unlist(cache, slab);
     cache->slabs--;
     if (cache->source)
         lm_cache_map_drop(cache, slab);
@@ -112,7 +116,7 @@ static void slab_fill(struct loam_cache *cache, struct lm_cache_slab *slab, char
 static bool slab_add(struct loam_cache *cache)
 {
     size_t align = cache->source ? cache->slab_bytes : LM_GRANULE;
-    struct lm_cache_slab *slab = lm_heap_malloc(lm_cache_header_bytes(cache), NULL);
+    struct lm_cache_slab *slab = lm_heap_malloc_aligned(lm_cache_header_bytes(cache), LM_CACHE_LINE);
     char *memory = slab ? lm_source_map(cache->source, cache->slab_bytes, align) : NULL;
     bool added = memory;
 
@@ -222,29 +226,39 @@ static size_t slab_take_from(
     return count;
 }
 
-/* The slab to take from next, or NULL. Under the lock. */
-static struct lm_cache_slab *slab_next(const struct loam_cache *cache, bool or_empty)
+/* The slab to take from next, or NULL; with `own` none that another thread is taking from. Under the lock. */
+static struct lm_cache_slab *slab_next(const struct loam_cache *cache, bool or_empty, bool own)
 {
-    if (!lm_list_empty(&cache->list[LM_CACHE_PARTIAL]))
-        return slab_at(cache->list[LM_CACHE_PARTIAL].next);
+    enum { LOOKS = 8 };
+    const struct lm_list *partial = &cache->list[LM_CACHE_PARTIAL], *link = partial->next;
+
+    for (int i = 0; i < LOOKS && link != partial; i++, link = link->next)
+        if (slab_at(link)->taker == lm_cache_mine || !slab_at(link)->taker)
+            return slab_at(link);
+    if (!own && !lm_list_empty(partial))
+        return slab_at(partial->next);
     return or_empty && !lm_list_empty(&cache->list[LM_CACHE_EMPTY]) ? slab_at(cache->list[LM_CACHE_EMPTY].next) : NULL;
 }
 
-/* From the slabs there are; 0: they are all full. What must be constructed first comes alone, and only when nothing
- * else is left. */
-static size_t slab_take(struct loam_cache *cache, struct lm_round *out, size_t want)
+/* From the slabs there are; 0: they are all full, or other threads'. What must be constructed first comes alone, and only
+ * when nothing else is left. */
+static size_t slab_take(struct loam_cache *cache, struct lm_round *out, size_t want, bool own)
 {
     struct lm_cache_slab *slab;
     size_t count = 0;
 
     lm_lock_take(&cache->lock);
-    while (count < want && (slab = slab_next(cache, count == 0)) != NULL) {
+    /* a slab for each thread, as far as there are no more of them than threads, so that the states of one thread's
+     * objects do not share lines with another's */
+    own = own && cache->count[LM_CACHE_PARTIAL] < __atomic_load_n(&lm_cache_threads, __ATOMIC_RELAXED);
+    while (count < want && (slab = slab_next(cache, count == 0, own)) != NULL) {
         /* a debugging cache goes round, so that an object is used again as late as may be */
         size_t first = slab_first(cache, slab, cache->flags & LM_CACHE_DEBUG ? cache->turn : 0);
         bool built = lm_cache_state_get(&slab->state[first]) == LM_CACHE_FREE;
 
         if (count && !built)
             break;
+        slab->taker = lm_cache_mine;
         count += slab_take_from(cache, slab, out + count, want - count, first);
         if (!built)
             break;
@@ -288,11 +302,16 @@ static bool slab_build(struct loam_cache *cache, struct lm_round *rounds, size_t
 
 size_t lm_cache_take(struct loam_cache *cache, struct lm_round *out, size_t want)
 {
+    bool own = cache->layer == LOAM_CACHE_BY_THREAD;
     size_t count;
 
-    while ((count = slab_take(cache, out, want)) == 0)
-        if (!slab_add(cache))
+    while ((count = slab_take(cache, out, want, own)) == 0) {
+        if (slab_add(cache))
+            continue;
+        if (!own)
             return 0;
+        own = false; /* then from whatever slab there is */
+    }
     if (lm_cache_state_get(out[0].state) == LM_CACHE_BUILDING && !slab_build(cache, out, count))
         return 0;
     return count;
@@ -399,11 +418,13 @@ static int slab_check(const struct loam_cache *cache, const struct lm_cache_slab
 
 int lm_cache_check_slabs(struct loam_cache *cache, size_t *cached)
 {
-    size_t slabs = 0, empties = 0, out = 0;
+    size_t slabs = 0, count, out = 0;
     int fault = 0;
 
-    for (uint32_t i = 0; i < LM_CACHE_LISTS && !fault; i++)
-        for (struct lm_list *link = cache->list[i].next; link != &cache->list[i] && !fault; link = link->next) {
+    for (uint32_t i = 0; i < LM_CACHE_LISTS && !fault; i++, slabs += count) {
+        count = 0;
+        for (struct lm_list *link = cache->list[i].next; link != &cache->list[i] && !fault;
+             link = link->next, count++) {
             const struct lm_cache_slab *slab = slab_at(link);
 
             if (link->next->prev != link || slab->where != i)
@@ -411,12 +432,12 @@ int lm_cache_check_slabs(struct loam_cache *cache, size_t *cached)
             if ((slab->free == 0) != (i == LM_CACHE_FULL) || (slab->free == cache->capacity) != (i == LM_CACHE_EMPTY))
                 return __LINE__;
             fault = slab_check(cache, slab, cached);
-            slabs++;
-            empties += i == LM_CACHE_EMPTY;
             out += cache->capacity - slab->free;
         }
-    if (!fault &&
-        (slabs != cache->slabs || empties != cache->empties || empties < cache->empties_least || out != cache->out))
+        if (!fault && count != cache->count[i])
+            fault = __LINE__;
+    }
+    if (!fault && (slabs != cache->slabs || cache->count[LM_CACHE_EMPTY] < cache->empties_least || out != cache->out))
         fault = __LINE__;
     return fault;
 }

@@ -17,6 +17,7 @@
 
 struct lm_lock lm_caches_lock = LM_LOCK_INIT(LM_RANK_CACHES);
 struct lm_cache_self *lm_cache_selves;
+size_t lm_cache_threads;
 struct lm_cache_self lm_cache_self_none __attribute__((aligned(LM_CACHE_LINE)));
 __thread struct lm_cache_self *lm_cache_mine = &lm_cache_self_none;
 
@@ -101,6 +102,7 @@ static void self_detach(struct lm_cache_self *self)
     self->busy = false;
     self->next_idle = selves_idle;
     selves_idle = self;
+    __atomic_fetch_sub(&lm_cache_threads, 1, __ATOMIC_RELAXED);
     lm_lock_release(&lm_caches_lock);
 }
 
@@ -127,8 +129,10 @@ static struct lm_cache_self *self_obtain(void)
         self->next = lm_cache_selves;
         __atomic_store_n(&lm_cache_selves, self, __ATOMIC_RELEASE); /* pairs with lm_cache_slot_release */
     }
-    if (self)
+    if (self) {
         self->busy = true;
+        __atomic_fetch_add(&lm_cache_threads, 1, __ATOMIC_RELAXED);
+    }
     lm_lock_release(&lm_caches_lock);
     return self;
 }
@@ -153,6 +157,7 @@ struct lm_cache_self *lm_cache_attach(void)
 void lm_cache_forget_threads(void)
 {
     selves_idle = NULL;
+    lm_cache_threads = lm_cache_mine != &lm_cache_self_none;
     for (struct lm_cache_self *self = lm_cache_selves; self; self = self->next) {
         if (self == lm_cache_mine)
             continue;

@@ -576,14 +576,14 @@ static void has_many_caches(void **state)
     }
 }
 
-static volatile bool stop_holding;
+static bool stop_holding; /* atomic */
 
 /* Holds the depot's lock nearly always. */
 static void *hold_depot(void *arg)
 {
     struct loam_cache *cache = arg;
 
-    while (!stop_holding) {
+    while (!__atomic_load_n(&stop_holding, __ATOMIC_RELAXED)) {
         lm_lock_take(&cache->depot.lock);
         for (volatile int i = 0; i < 3000; i++)
             ;
@@ -612,7 +612,7 @@ static void magazines_adapt(void **state)
         for (int i = 0; i < 100; i++)
             loam_cache_free(cache, objects[i]);
     }
-    stop_holding = true;
+    __atomic_store_n(&stop_holding, true, __ATOMIC_RELAXED);
     pthread_join(holder, NULL);
     assert_true(figures_of(cache).contended >= 8);
     assert_true(figures_of(cache).magazine_rounds <= 32);
