@@ -12,6 +12,11 @@
 #include <time.h>
 
 /* There are four rounds of destructors, of which the thread sanitizer does not survive the last in instrumented code. */
+#if defined __has_feature
+#if __has_feature(thread_sanitizer)
+#define __SANITIZE_THREAD__ 1 /* as gcc calls it */
+#endif
+#endif
 #ifdef __SANITIZE_THREAD__
 enum { LATE_ROUNDS = 1 };
 #else
