@@ -281,7 +281,8 @@ _Noreturn void lm_cache_misuse(const struct loam_cache *cache, const char *fault
 void lm_cache_debug_start(const struct loam_cache *cache, struct lm_cache_slab *slab); /* a new slab */
 void *lm_cache_debug_alloc(struct loam_cache *cache, const void *caller);
 void lm_cache_debug_free(struct loam_cache *cache, struct lm_cache_slab *slab, size_t number, const void *caller);
-void lm_cache_debug_build(const struct loam_cache *cache, void *object); /* before it is constructed */
+void lm_cache_debug_build(const struct loam_cache *cache, void *object);   /* before it is constructed */
+void lm_cache_debug_unbuild(const struct loam_cache *cache, void *object); /* it was not, or is destructed */
 /* 0 or the line: a live object's redzone, a free one's poison. */
 int lm_cache_debug_check(const struct loam_cache *cache, const struct lm_cache_slab *slab, size_t number);
 

@@ -76,6 +76,12 @@ void lm_cache_debug_build(const struct loam_cache *cache, void *object)
         memset((char *)object + cache->size, GUARD, cache->stride - cache->size);
 }
 
+void lm_cache_debug_unbuild(const struct loam_cache *cache, void *object)
+{
+    if (cache->flags & LOAM_CACHE_POISON)
+        memset(object, POISON, cache->size);
+}
+
 static void debug_note(struct lm_cache_slab *slab, size_t number, enum lm_cache_state state, const void *caller)
 {
     struct lm_cache_event *event;
@@ -121,7 +127,7 @@ void lm_cache_debug_free(struct loam_cache *cache, struct lm_cache_slab *slab, s
         if (cache->destruct)
             cache->destruct(round.object, cache->arg);
         __atomic_fetch_add(&cache->destructed, 1, __ATOMIC_RELAXED);
-        memset(round.object, POISON, cache->size);
+        lm_cache_debug_unbuild(cache, round.object);
     }
     lm_cache_give(cache, &round, 1, poison ? LM_CACHE_DESTRUCTED : LM_CACHE_FREE);
 }

@@ -288,6 +288,8 @@ static bool slab_build(struct loam_cache *cache, struct lm_round *rounds, size_t
             why = errno;
             __atomic_fetch_add(&cache->constructed, i, __ATOMIC_RELAXED);
             slab_destruct(cache, rounds, i);
+            for (size_t j = 0; j <= i && cache->flags & LM_CACHE_DEBUG; j++)
+                lm_cache_debug_unbuild(cache, rounds[j].object);
             lm_cache_give(cache, rounds, count, LM_CACHE_RAW);
             errno = why;
             return false;
