@@ -582,15 +582,16 @@ static void has_many_caches(void **state)
 
 static bool stop_holding; /* atomic */
 
-/* Holds the depot's lock nearly always. */
+/* Holds the depot's lock until somebody waits for it, again and again. */
 static void *hold_depot(void *arg)
 {
     struct loam_cache *cache = arg;
 
     while (!__atomic_load_n(&stop_holding, __ATOMIC_RELAXED)) {
         lm_lock_take(&cache->depot.lock);
-        for (volatile int i = 0; i < 3000; i++)
-            ;
+        while (!__atomic_load_n(&stop_holding, __ATOMIC_RELAXED) &&
+            __atomic_load_n(&cache->depot.lock.state, __ATOMIC_RELAXED) != 2)
+            lm_os_yield();
         lm_lock_release(&cache->depot.lock);
         lm_os_yield();
     }
