@@ -117,14 +117,9 @@ LM_PUBLIC size_t loam_cache_reap(struct loam_cache *cache)
     if (cache->slot_offset != LM_CACHE_NO_SLOT && self != &lm_cache_self_none)
         lm_cache_unload(cache, lm_cache_slot_of(self, cache), true);
     for (unsigned i = 0; i < cache->cpu_count; i++) {
-        struct lm_cache_cpu *cpu = &cache->cpu[i];
-        struct lm_cache_slot slot;
-
-        lm_lock_take(&cpu->lock);
-        slot = cpu->slot;
-        cpu->slot = (struct lm_cache_slot){NULL, NULL, NULL, NULL};
-        lm_lock_release(&cpu->lock);
-        lm_cache_unload(cache, &slot, true);
+        lm_lock_take(&cache->cpu[i].lock);
+        lm_cache_unload(cache, &cache->cpu[i].slot, true); /* calls no hooks */
+        lm_lock_release(&cache->cpu[i].lock);
     }
     lm_cache_depot_trim(cache, true);
     return lm_cache_reap_slabs(cache, SIZE_MAX);
