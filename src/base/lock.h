@@ -13,6 +13,9 @@
 /* In the order in which they may nest: a thread holding one takes only later ones. */
 enum lm_rank {
     LM_RANK_NONE,
+    LM_RANK_CACHES,      /* the registry of object caches and their threads */
+    LM_RANK_CACHE_CPU,   /* a CPU's magazines */
+    LM_RANK_CACHE_DEPOT, /* a cache's depot of magazines */
     LM_RANK_BLOCK,    /* a building block's own lock */
     LM_RANK_PRIVATES, /* the tree of private heaps */
     LM_RANK_PRIVATE,  /* a private heap */

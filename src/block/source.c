@@ -286,7 +286,7 @@ LM_PUBLIC void loam_source_close(const struct loam_source *source)
 
 void lm_block_misuse(const char *block, const char *fault, const void *p)
 {
-    char buffer[256];
+    char buffer[800];
     struct lm_text text = {buffer, sizeof buffer, 0};
 
     lm_text_add(&text, "loam: %s: %s: %p", block, fault, p);

@@ -5,6 +5,7 @@
  *
  * Fork: prepare takes every lock in rank order, so that no structure is half changed in the child; the parent
  * releases them in reverse; the child resets them and makes the vanished threads' slabs orphans. */
+#include "block/block.h"
 #include "front/front.h"
 #include "front/options.h"
 #include "front/report.h"
@@ -26,7 +27,7 @@ void lm_start_slow(void)
     lm_lock_release(&init_lock);
 }
 
-/* In rank order, after those of private heaps. */
+/* In rank order, after those of object caches and private heaps. */
 static struct lm_lock *const fork_locks[] = {
     &init_lock, &lm_heaps_lock, &lm_orphans_lock, &lm_huge_lock, &lm_page_lock, &lm_meta_lock};
 enum { FORK_LOCKS = sizeof fork_locks / sizeof fork_locks[0] };
@@ -36,12 +37,13 @@ static void fork_prepare(void)
 {
     /* A signal handler that forks may have interrupted this very thread inside a lock. Waiting for the others
      * could then deadlock, so none is taken: the child of such a fork may only go on to exec anyway. */
-    fork_took = !lm_privates_fork_mine();
+    fork_took = !lm_privates_fork_mine() && !lm_caches_fork_mine();
     for (int i = 0; i < FORK_LOCKS; i++)
         if (lm_lock_is_mine(fork_locks[i]))
             fork_took = false;
     if (!fork_took)
         return;
+    lm_caches_fork_take();
     lm_privates_fork_take();
     for (int i = 0; i < FORK_LOCKS; i++)
         lm_lock_take(fork_locks[i]);
@@ -54,6 +56,7 @@ static void fork_parent(void)
     for (int i = FORK_LOCKS; i-- > 0;)
         lm_lock_release(fork_locks[i]);
     lm_privates_fork_release();
+    lm_caches_fork_release();
 }
 
 static void fork_child(void)
@@ -61,9 +64,12 @@ static void fork_child(void)
     for (int i = FORK_LOCKS; i-- > 0;)
         lm_lock_reset(fork_locks[i]);
     lm_privates_fork_reset();
+    lm_caches_fork_reset();
     lm_report_detach();
-    if (fork_took)
+    if (fork_took) {
         lm_heap_after_fork();
+        lm_caches_after_fork();
+    }
 }
 
 __attribute__((constructor)) static void init_process(void)

@@ -1,4 +1,5 @@
 /* loam.c: the loam_* names; see <loam/loam.h> for their contracts. */
+#include <loam/cache.h>
 #include <loam/loam.h>
 
 #include "front/calls.h"
@@ -69,6 +70,7 @@ LM_PUBLIC void loam_free_batch(size_t count, void **blocks)
 LM_PUBLIC size_t loam_trim(size_t keep_bytes)
 {
     lm_start();
+    loam_cache_reap_all();
     return lm_heap_trim(keep_bytes);
 }
 

@@ -15,6 +15,15 @@ const struct lm_fast lm_heap_none = {
     .by_class = {[0 ... LM_CLASSES - LM_DIRECT_CLASSES - 1] = LM_SLAB_NONE},
 };
 
+bool (*lm_memory_short_hook)(void);
+
+bool lm_memory_is_short(void)
+{
+    bool (*hook)(void) = __atomic_load_n(&lm_memory_short_hook, __ATOMIC_RELAXED);
+
+    return hook && hook() && (lm_heap_trim(0), true);
+}
+
 /* -- lists of slabs -------------------------------------------------------------------------------------- */
 
 void lm_lists_link(lm_span_id *head, struct lm_span *slab)
@@ -166,6 +175,8 @@ static struct lm_span *heap_next_slab(struct lm_heap *heap, unsigned size_class)
     lm_remote_flush(heap); /* a heap that grows is a good moment to let go of what is others' */
     slab = lm_slab_create(size_class, heap->colour++, lm_heap_tag(heap));
     if (!slab && lm_heap_trim(0) > 0)
+        slab = lm_slab_create(size_class, heap->colour++, lm_heap_tag(heap));
+    if (!slab && lm_memory_is_short())
         slab = lm_slab_create(size_class, heap->colour++, lm_heap_tag(heap));
     return slab;
 }

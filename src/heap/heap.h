@@ -197,6 +197,10 @@ extern struct lm_counts *lm_counts; /* may be pointed elsewhere before the first
 /* Called, when not NULL, with the text of a misuse report before the process aborts. */
 extern void (*lm_misuse_hook)(const char *text);
 
+/* Called, when not NULL, when memory is short, with none of the heap's locks held: true when asking again may help. What
+ * it calls may allocate and free. */
+extern bool (*lm_memory_short_hook)(void);
+
 /* 0, or the line of the invariant that the calling thread's heap or the shared structures break. */
 int lm_heap_check(void);
 

@@ -32,6 +32,8 @@ void *lm_large_malloc(size_t size, size_t align, bool *zeroed)
         p = lm_huge_malloc(bytes, align * LM_GRANULE);
         if (!p && lm_heap_trim(0) > 0)
             p = lm_huge_malloc(bytes, align * LM_GRANULE);
+        if (!p && lm_memory_is_short())
+            p = lm_huge_malloc(bytes, align * LM_GRANULE);
     }
     if (!p)
         errno = ENOMEM;

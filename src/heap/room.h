@@ -35,6 +35,7 @@ LM_INLINE struct lm_heap *lm_heap_mine(void)
 
 /* Makes a heap that owns nothing, in zeroed memory. */
 void lm_heap_init(struct lm_heap *heap, unsigned tag);
+bool lm_memory_is_short(void); /* asks everybody to give memory back; true when asking again may help */
 /* A block of the class, from the heap's own slabs; NULL: no memory. */
 void *lm_heap_take(struct lm_heap *heap, unsigned size_class, bool *zeroed);
 unsigned lm_heap_aligned_class(size_t size, size_t align); /* the least class that gives both; each <= LM_SLAB_MAX */

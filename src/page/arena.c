@@ -121,8 +121,9 @@ struct lm_span *lm_span_of(const void *p)
     return NULL;
 }
 
-/* Makes the descriptors of the granules below `upto` writable. */
-static bool arena_describe(struct lm_arena *arena, uint32_t upto)
+/* Makes the descriptors of the granules below `upto` writable. LM_RACY: the common path reads lm_first_arena plainly; a
+ * thread that was given a pointer by another sees what was written before that. */
+LM_RACY static bool arena_describe(struct lm_arena *arena, uint32_t upto)
 {
     size_t page = lm_os_page_size(), from, to;
 
