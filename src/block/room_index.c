@@ -1,0 +1,108 @@
+/* room_index.c: see room_index.h. */
+#include "block/room_index.h"
+
+void lm_index_init(struct lm_index *index, struct lm_store *store, struct lm_index_entry *first, size_t places)
+{
+    *index = (struct lm_index){.store = store, .first = first, .first_mask = places - 1};
+    index->entry = first;
+    index->mask = places - 1;
+    lm_index_clear(index);
+}
+
+size_t lm_index_mapped_bytes(const struct lm_index *index)
+{
+    return index->entry == index->first ? 0 : lm_store_round(index->store, (index->mask + 1) * sizeof *index->entry);
+}
+
+static void index_wipe(struct lm_index_entry *entry, size_t places)
+{
+    for (size_t i = 0; i < places; i++)
+        entry[i] = (struct lm_index_entry){LM_INDEX_NONE, NULL};
+}
+
+void lm_index_clear(struct lm_index *index)
+{
+    if (index->entry != index->first)
+        lm_store_unmap(index->store, index->entry, (index->mask + 1) * sizeof *index->entry);
+    index->entry = index->first;
+    index->mask = index->first_mask;
+    index->used = 0;
+    index_wipe(index->entry, index->mask + 1);
+}
+
+/* Where a key stands, or the free place where its search ends. */
+static size_t index_place(const struct lm_index *index, uintptr_t key)
+{
+    size_t i = key & index->mask;
+
+    while (index->entry[i].key != key && index->entry[i].key != LM_INDEX_NONE)
+        i = (i + 1) & index->mask;
+    return i;
+}
+
+void *lm_index_probe(const struct lm_index *index, uintptr_t key)
+{
+    return key == LM_INDEX_NONE ? NULL : index->entry[index_place(index, key)].value;
+}
+
+static bool index_grow(struct lm_index *index)
+{
+    size_t places = 2 * (index->mask + 1), old_mask = index->mask;
+    struct lm_index_entry *old = index->entry, *fresh;
+
+    while (2 * places * sizeof *fresh <= index->store->grain)
+        places *= 2; /* the source gives no less */
+    fresh = lm_store_map(index->store, places * sizeof *fresh, LOAM_SOURCE_GRAIN);
+    if (!fresh)
+        return false;
+    index_wipe(fresh, places);
+    index->entry = fresh;
+    index->mask = places - 1;
+    for (size_t i = 0; i <= old_mask; i++)
+        if (old[i].key != LM_INDEX_NONE)
+            index->entry[index_place(index, old[i].key)] = old[i];
+    if (old != index->first)
+        lm_store_unmap(index->store, old, (old_mask + 1) * sizeof *old);
+    return true;
+}
+
+bool lm_index_insert(struct lm_index *index, uintptr_t key, void *value)
+{
+    if (2 * (index->used + 1) > index->mask + 1 && !index_grow(index))
+        return false;
+    index->entry[index_place(index, key)] = (struct lm_index_entry){key, value};
+    index->used++;
+    return true;
+}
+
+void lm_index_remove(struct lm_index *index, uintptr_t key)
+{
+    size_t hole = index_place(index, key), mask = index->mask;
+
+    LM_ASSERT(index->entry[hole].key == key);
+    /* An entry behind the hole moves into it unless its search begins behind the hole. */
+    for (size_t i = (hole + 1) & mask; index->entry[i].key != LM_INDEX_NONE; i = (i + 1) & mask)
+        if (((i - index->entry[i].key) & mask) >= ((i - hole) & mask)) {
+            index->entry[hole] = index->entry[i];
+            hole = i;
+        }
+    index->entry[hole] = (struct lm_index_entry){LM_INDEX_NONE, NULL};
+    index->used--;
+}
+
+int lm_index_check(const struct lm_index *index)
+{
+    size_t used = 0;
+
+    for (size_t i = 0; i <= index->mask; i++) {
+        if (index->entry[i].key == LM_INDEX_NONE) {
+            if (index->entry[i].value)
+                return __LINE__;
+            continue;
+        }
+        used++;
+        if (index_place(index, index->entry[i].key) != i)
+            return __LINE__;
+    }
+    return used != index->used || 2 * used > index->mask + 1 ? __LINE__ : 0;
+}
