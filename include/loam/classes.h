@@ -43,7 +43,7 @@ struct loam_classes_options {
     const char *name;    /* for statistics; the first 31 bytes are copied */
     size_t min_bytes;    /* smallest class; 0: 8 */
     size_t max_bytes;    /* largest, at most 16 MiB; 0: 64 KiB */
-    double factor;       /* from a class to the next, 1.02 to 4; 0: 1.25 */
+    double factor;       /* from a class to the next, 1.02 to 4; 0: 1.25; at most 255 classes */
     size_t limit_bytes;  /* the budget; 0: none */
     /* A power of two, at least 4 KiB and enough for a block of max_bytes, at most 1 GiB; 0: four blocks of max_bytes and
      * more, or less when the budget is less than 64 such slabs. */

@@ -30,11 +30,11 @@ struct loam_pool_options {
     size_t struct_bytes; /* sizeof(struct loam_pool_options) */
     const char *name;    /* for statistics; the first 31 bytes are copied */
     size_t object_bytes; /* 1 to 1 GiB; rounded up to a multiple of the alignment */
-    /* A power of two; 0: the largest that divides object_bytes, at most 16. At most the bytes of a batch. */
+    /* A power of two up to 1 GiB; 0: the largest that divides object_bytes, at most 16. */
     size_t align;
-    /* Objects that the pool grows by at least, default 64; a batch is filled up to whole grains of its source, which are
-     * 64 KiB for loam's own arena and for the operating system, 2 MiB for huge pages, else LOAM_SOURCE_GRAIN. A batch
-     * is at most 2 GiB. */
+    /* Objects that the pool grows by at least; 0: 64, or as many as 16 MiB hold. At most 1 GiB of them. A batch is filled
+     * up to whole grains of its source, which are 64 KiB for loam's own arena and for the operating system, 2 MiB for
+     * huge pages, else LOAM_SOURCE_GRAIN. */
     size_t batch;
     const struct loam_source *source; /* of all its memory; NULL: loam's own arena */
     size_t limit_bytes;               /* taken from the source at most; 0: no limit */
@@ -85,11 +85,11 @@ int loam_pool_owns(struct loam_pool *pool, const void *p);
 
 /* Calls visit for every live object, by address within a batch, batches in the order in which they were made. Without
  * `locked`, visit may free any object and allocate; what is freed before its turn is not visited, what is allocated may
- * be. With it, the lock is held and visit must not use the pool. */
+ * be. With it, the lock is held and visit must not use the pool. Never may it reset or destroy it. */
 void loam_pool_each(struct loam_pool *pool, void (*visit)(void *object, void *arg), void *arg);
 
-/* Frees every live object for which `dead` says not 0, in the order of loam_pool_each and under the same rules; how many
- * were freed. */
+/* Frees every live object for which `dead` says not 0, in the order of loam_pool_each and under the same rules, which then
+ * also bind the destructor; how many were freed. */
 size_t loam_pool_free_if(struct loam_pool *pool, int (*dead)(void *object, void *arg), void *arg);
 
 struct loam_pool_figures {

@@ -73,7 +73,7 @@ static size_t classes_stretch(const struct classes_plan *plan, size_t stride)
     return lm_align_down((plan->slab_bytes - CLASSES_COOKIE_BYTES) / cells, CLASSES_GRAIN);
 }
 
-/* The strides of all classes, smallest first; how many. */
+/* The strides of all classes, smallest first; how many, or 0: too many. */
 static unsigned classes_strides(const struct classes_plan *plan, size_t stride[CLASSES_MOST])
 {
     size_t last = classes_stride(plan->max_bytes), next = classes_stride(plan->min_bytes);
@@ -87,6 +87,8 @@ static unsigned classes_strides(const struct classes_plan *plan, size_t stride[C
         next = lm_align_up(next, CLASSES_GRAIN);
         count++;
     }
+    if (next < last && count == CLASSES_MOST - 1)
+        return 0;
     stride[count++] = classes_stretch(plan, last);
     return count;
 }
@@ -130,11 +132,10 @@ LM_PUBLIC struct loam_classes *loam_classes_create(const struct loam_classes_opt
 
     if (!options)
         options = &none;
-    if (!classes_plan(options, &plan)) {
+    if (!classes_plan(options, &plan) || (count = classes_strides(&plan, stride)) == 0) {
         errno = EINVAL;
         return NULL;
     }
-    count = classes_strides(&plan, stride);
     map_bytes = classes_stride(plan.max_bytes) / CLASSES_GRAIN + 1;
     kept = offsetof(struct loam_classes, class) + count * sizeof table->class[0];
     home = lm_store_home(

@@ -51,7 +51,6 @@ static void pool_return(struct loam_pool *pool, struct lm_tray *tray)
     pool->returned++;
 }
 
-/* Gives empty batches back down to `keep_bytes` of them, of which one is allowed to be more; the bytes returned. */
 size_t lm_pool_shed(struct loam_pool *pool, size_t keep_bytes)
 {
     size_t bytes = 0;

@@ -69,7 +69,7 @@ LM_INLINE void lm_pool_refresh(struct loam_pool *pool)
     pool->mask = pool->index.mask;
 }
 
-/* Gives all batches back, down to keep_bytes of empty ones; the bytes returned. Errno is kept. */
+/* Gives empty batches back, down to keep_bytes of them; the bytes returned. Errno is kept. */
 size_t lm_pool_shed(struct loam_pool *pool, size_t keep_bytes);
 
 /* Live objects, counted. */

@@ -7,14 +7,15 @@
 enum { POOL_BATCH = 64, POOL_ALIGN_DEFAULT = 16 };
 #define POOL_KEEP_BYTES ((size_t)1 << 20)
 #define POOL_OBJECT_MAX ((size_t)1 << 30)
+#define POOL_BATCH_BYTES ((size_t)16 << 20) /* of the default batch at most */
+#define POOL_BATCH_MOST ((size_t)1 << 30)   /* with a source's grain still below LM_TRAY_MAX_BYTES */
 
 static const struct loam_pool_options pool_defaults = {.struct_bytes = sizeof pool_defaults};
 
 /* Rounds sizes: the stride, and the bytes of a batch, filled up to the source's grain. False: they cannot be. */
 static bool pool_measure(const struct loam_pool_options *options, size_t *stride, size_t *tray_bytes)
 {
-    size_t size = options->object_bytes, align = options->align, batch = options->batch ? options->batch : POOL_BATCH;
-    size_t bytes;
+    size_t size = options->object_bytes, align = options->align, batch = options->batch, bytes;
 
     if (options->struct_bytes != sizeof *options || size == 0 || size > POOL_OBJECT_MAX)
         return false;
@@ -23,7 +24,9 @@ static bool pool_measure(const struct loam_pool_options *options, size_t *stride
     if (!lm_is_power2(align) || align > POOL_OBJECT_MAX)
         return false;
     *stride = lm_align_up(size, align);
-    if (__builtin_mul_overflow(*stride, batch, &bytes) || bytes > LM_TRAY_MAX_BYTES - POOL_OBJECT_MAX)
+    if (!batch)
+        batch = lm_max(lm_min(POOL_BATCH, POOL_BATCH_BYTES / *stride), 1);
+    if (__builtin_mul_overflow(*stride, batch, &bytes) || bytes > POOL_BATCH_MOST)
         return false;
     *tray_bytes = lm_align_up(bytes, lm_store_grain(options->source));
     return true;

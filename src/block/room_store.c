@@ -3,7 +3,7 @@
 
 #include <errno.h>
 
-enum { STORE_CHUNK_HEADERS = 8 };
+#define STORE_CHUNK ((size_t)16 << 10)   /* of headers, unless one is larger */
 #define STORE_MAPPING ((size_t)64 << 10) /* of the operating system: fewer calls, and few mappings to count */
 #define STORE_HUGE ((size_t)2 << 20)
 
@@ -99,7 +99,7 @@ void lm_store_unmap(struct lm_store *store, void *p, size_t bytes)
 
 static bool store_grow(struct lm_store *store)
 {
-    size_t bytes = lm_store_round(store, sizeof(struct store_chunk) + STORE_CHUNK_HEADERS * store->header_bytes);
+    size_t bytes = lm_store_round(store, sizeof(struct store_chunk) + lm_max(store->header_bytes, STORE_CHUNK));
     struct store_chunk *chunk = lm_store_map(store, bytes, LOAM_SOURCE_GRAIN);
 
     if (!chunk)

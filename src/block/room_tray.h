@@ -95,7 +95,7 @@ LM_INLINE void *lm_shelf_take(struct lm_shelf *shelf)
     return shelf->base + lm_lowest_bit(bits) * shelf->stride;
 }
 
-/* Makes another word current when that one is used up. False: no tray has a free cell. */
+/* Makes another word current when that one is used up, and only then. False: no tray has a free cell. */
 bool lm_shelf_advance(struct lm_shelf *shelf);
 
 /* Makes no tray current: the one that was is counted and goes where it belongs. */
