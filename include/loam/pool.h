@@ -6,7 +6,8 @@
  * misuse exact: an address that is not a live object of this very pool is refused before anything is written, with a
  * one-line report on stderr and abort.
  *
- * Batches with free objects are used before full ones, the one that was last freed into first, and in it the lowest
+ * Of up to 127 objects that were freed last, the last is handed out first, while it is in the processor's cache. Then
+ * batches with free objects are used before new ones, the one that was last freed into first, and in it the lowest
  * address of every 64. Walks go by address within a batch, and through batches in the order in which they were made.
  *
  * A pool is for one thread at a time unless it was created with `locked`. fork: the child has its own copy of every pool;
@@ -38,7 +39,7 @@ struct loam_pool_options {
     size_t batch;
     const struct loam_source *source; /* of all its memory; NULL: loam's own arena */
     size_t limit_bytes;               /* taken from the source at most; 0: no limit */
-    size_t keep_bytes;                /* in empty batches, kept for later; 0: 1 MiB; one batch is always kept */
+    size_t keep_bytes;                /* in empty batches, kept for later; 0: 1 MiB; one is always kept, and those of the last freed */
     /* Called for every object before it is handed out; anything but 0 makes that allocation fail with the errno that it
      * sets. destruct is called before an object is freed, and for every live one by reset and destroy. Both are called
      * without the pool's lock, and may use the pool; destruct must not free the object itself. */

@@ -25,7 +25,7 @@ static _Noreturn LM_COLD void classes_misuse(struct loam_classes *table, const c
 
 static struct lm_tray *classes_tray(const struct loam_classes *table, const void *block)
 {
-    return lm_index_find(&table->index, ((uintptr_t)block - CLASSES_COOKIE_BYTES) >> table->shift);
+    return lm_index_find(&table->index, lm_classes_key(table, (uintptr_t)block - CLASSES_COOKIE_BYTES));
 }
 
 static void classes_prove_cookie(struct loam_classes *table, const void *block, unsigned class)

@@ -55,7 +55,6 @@ struct loam_classes {
     struct lm_lock lock;
     bool locked;
     unsigned count;   /* of classes */
-    unsigned shift;   /* of an address, to the key of its slab */
     size_t max_bytes; /* of a block in a slab */
     size_t slab_bytes;
     uint64_t key[2];       /* of cookies */
@@ -121,6 +120,12 @@ LM_INLINE unsigned lm_classes_number(const struct loam_classes *table, const str
 LM_INLINE size_t lm_classes_usable(const struct classes_class *class)
 {
     return class->shelf.stride - CLASSES_COOKIE_BYTES;
+}
+
+/* The key of the slab that p lies in, if it does. */
+LM_INLINE uintptr_t lm_classes_key(const struct loam_classes *table, uintptr_t p)
+{
+    return lm_align_down(p, table->slab_bytes);
 }
 
 /* Where a slab's memory begins. */

@@ -116,8 +116,9 @@ static void classes_fill(struct loam_classes *table, const struct loam_classes_o
     table->key[1] = lm_os_random(~(uintptr_t)table) | 1;
     if (options->name)
         strncpy(table->name, options->name, sizeof table->name - 1);
-    lm_index_init(&table->index, &table->store, table->first_index, CLASSES_INDEX_PLACES);
-    lm_index_init(&table->large, &table->store, table->first_large, CLASSES_INDEX_PLACES);
+    lm_index_init(
+        &table->index, &table->store, table->first_index, CLASSES_INDEX_PLACES, lm_log2_floor(table->slab_bytes));
+    lm_index_init(&table->large, &table->store, table->first_large, CLASSES_INDEX_PLACES, 0);
     lm_list_init(&table->age);
 }
 
@@ -149,7 +150,6 @@ LM_PUBLIC struct loam_classes *loam_classes_create(const struct loam_classes_opt
     table->count = count;
     table->max_bytes = plan.max_bytes;
     table->slab_bytes = plan.slab_bytes;
-    table->shift = lm_log2_floor(plan.slab_bytes);
     table->class_of = (uint8_t *)table + kept;
     classes_build(table, stride, map_bytes);
     lm_store_init(&table->store, table, kept + map_bytes, lm_tray_header_bytes(table->class[0].shelf.cells));
@@ -160,7 +160,7 @@ LM_PUBLIC struct loam_classes *loam_classes_create(const struct loam_classes_opt
 static void classes_drop_large(struct loam_classes *table)
 {
     for (size_t i = 0; i <= table->large.mask; i++)
-        if (table->large.entry[i].key != LM_INDEX_NONE)
+        if (table->large.entry[i].value)
             lm_heap_free(table->large.entry[i].value);
     table->store.held_bytes -= table->large_bytes;
     table->large_bytes = 0;
@@ -328,8 +328,7 @@ static int classes_check_slabs(const struct loam_classes *table, size_t *slabs)
     for (const struct lm_list *link = table->age.next; !line && link != &table->age; link = link->next) {
         struct lm_tray *tray = LM_CONTAINER(link, struct lm_tray, order);
 
-        if (link->next->prev != link ||
-            lm_index_find(&table->index, (uintptr_t)lm_classes_slab_start(tray) >> table->shift) != tray)
+        if (link->next->prev != link || lm_index_find(&table->index, (uintptr_t)lm_classes_slab_start(tray)) != tray)
             return __LINE__;
         line = classes_check_cookies(table, tray);
         live += lm_tray_count(tray);

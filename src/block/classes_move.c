@@ -13,16 +13,11 @@ enum {
     MOVE_LITTLE = 4, /* little used: one in so many blocks live, at most */
 };
 
-static uintptr_t move_key(const struct loam_classes *table, const struct lm_tray *tray)
-{
-    return (uintptr_t)lm_classes_slab_start(tray) >> table->shift;
-}
-
 void lm_classes_return(struct loam_classes *table, struct lm_tray *tray)
 {
     lm_shelf_remove(tray);
     lm_list_remove(&tray->order);
-    lm_index_remove(&table->index, move_key(table, tray));
+    lm_index_remove(&table->index, (uintptr_t)lm_classes_slab_start(tray));
     lm_store_unmap(&table->store, lm_classes_slab_start(tray), table->slab_bytes);
     lm_store_free_header(&table->store, tray);
 }
@@ -37,9 +32,9 @@ static void move_settle(struct loam_classes *table, struct classes_class *class,
 static bool move_map(struct loam_classes *table, struct classes_class *class)
 {
     struct lm_tray *tray = lm_store_header(&table->store);
-    char *memory = tray ? lm_store_map(&table->store, table->slab_bytes, (size_t)1 << table->shift) : NULL;
+    char *memory = tray ? lm_store_map(&table->store, table->slab_bytes, table->slab_bytes) : NULL;
 
-    if (!memory || !lm_index_insert(&table->index, (uintptr_t)memory >> table->shift, tray)) {
+    if (!memory || !lm_index_insert(&table->index, (uintptr_t)memory, tray)) {
         int saved = errno;
 
         if (memory)

@@ -6,8 +6,13 @@
  *             word  ---------------------------> bits of 64 cells
  *             entry -----------> key, tray -----------^
  *
+ * What is freed goes first into `recent`, a stack, and is handed out from there again, while it is in the cache: only its
+ * bit changes. When the stack is full all of it goes back to the trays, which learn then that they have room; until then
+ * they count it as live, so that none of them can be empty. The shelf is asked only when the stack is empty, so a set
+ * bit that the shelf looks at is never in it.
+ *
  * The common path reads the copies of the shelf's and the index's fields at the head of the structure. A pool with a lock
- * or hooks has an empty word and an empty index there, so that the common path misses and all is done on the slow road.
+ * or hooks has an empty word there and cells of 0 bytes, so that the common path misses and all is done on the slow road.
  *
  * Invariant (loam_pool_check): the shelf's and the index's own; every tray is in the index by its address; the copies are
  * the originals, or the empty ones. Locks: LM_RANK_BLOCK when `locked`, none else. fork: nothing is done; signals: not
@@ -16,14 +21,12 @@
 
 #include <errno.h>
 
-const struct lm_index_entry lm_pool_no_entry = {LM_INDEX_NONE, NULL};
-
 /* -- batches come and go ------------------------------------------------------------------------------------- */
 
 static bool pool_grow(struct loam_pool *pool)
 {
     struct lm_tray *tray = lm_store_header(&pool->store);
-    char *memory = tray ? lm_store_map(&pool->store, pool->tray_bytes, (size_t)1 << pool->shift) : NULL;
+    char *memory = tray ? lm_store_map(&pool->store, pool->tray_bytes, pool->tray_align) : NULL;
 
     if (!memory || !lm_index_insert(&pool->index, lm_pool_key(pool, memory), tray)) {
         int saved = errno;
@@ -170,52 +173,78 @@ static LM_NOINLINE void pool_free_slow(struct loam_pool *pool, void *object)
 
 LM_PUBLIC void *loam_pool_alloc(struct loam_pool *pool)
 {
-    uint64_t *word = pool->word, bits = *word;
+    struct pool_recent *top = pool->top;
+    uint64_t *word = pool->word, bits;
 
+    if (LM_LIKELY(top != pool->bottom)) {
+        pool->top = top - 1;
+        *top[-1].word ^= top[-1].bit;
+        return top[-1].object;
+    }
+    bits = *word;
     if (LM_UNLIKELY(!bits))
         return pool_alloc_slow(pool);
     *word = bits & (bits - 1);
     return pool->base + lm_lowest_bit(bits) * pool->stride;
 }
 
-/* The rest of a free that found a word without a free cell, or a count that fell to 0. */
-static LM_NOINLINE void pool_free_opened(struct loam_pool *pool, struct lm_tray *tray, size_t cell)
+/* Objects of one word come mostly in a row: their tray is told once. */
+void lm_pool_flush(struct loam_pool *pool)
 {
-    lm_tray_open(tray, cell / 64);
-    if (--tray->live == 0 && lm_tray_drained(tray))
-        lm_pool_shed(pool, pool->keep_bytes);
+    for (struct pool_recent *one = pool->bottom; one < pool->top;) {
+        struct pool_recent *first = one;
+        struct lm_tray *tray = first->tray;
+
+        while (one < pool->top && one->word == first->word)
+            one++;
+        lm_tray_open(tray, (size_t)(first->word - tray->bits));
+        tray->live -= (uint32_t)(one - first);
+        if (tray->live == 0)
+            lm_tray_drained(tray);
+    }
+    pool->top = pool->bottom;
 }
 
-static LM_NOINLINE void pool_free_drained(struct loam_pool *pool, struct lm_tray *tray)
+/* The place for recent ones is full. */
+static LM_NOINLINE void pool_free_full(struct loam_pool *pool)
 {
-    if (lm_tray_drained(tray))
-        lm_pool_shed(pool, pool->keep_bytes);
+    lm_pool_flush(pool);
+    lm_pool_shed(pool, pool->keep_bytes);
 }
 
 LM_PUBLIC void loam_pool_free(struct loam_pool *pool, void *object)
 {
-    uintptr_t key = lm_pool_key(pool, object);
-    const struct lm_index_entry *entry = &pool->entry[key & pool->mask];
-    struct lm_tray *tray = entry->value;
-    uint64_t *word, old, bit;
-    size_t cell;
+    size_t place = (uintptr_t)object >> pool->shift & pool->mask;
+    const struct lm_index_entry *entry = (const struct lm_index_entry *)((const char *)pool->entry + place);
+    size_t offset = (uintptr_t)object - entry->key, cell;
+    unsigned __int128 product;
+    struct lm_tray *tray;
+    struct pool_recent *top;
+    uint64_t *word, bit;
 
-    if (LM_UNLIKELY(entry->key != key) || LM_UNLIKELY(!lm_tray_find(tray, pool->magic, object, &cell))) {
+    if (LM_UNLIKELY(offset >= pool->cells_bytes)) {
         pool_free_slow(pool, object);
         return;
     }
+    product = (unsigned __int128)(2 * offset) * pool->magic;
+    if (LM_UNLIKELY((uint64_t)product >= pool->magic)) {
+        pool_free_slow(pool, object);
+        return;
+    }
+    cell = (size_t)(product >> 64);
+    tray = entry->value;
     word = &tray->bits[cell / 64];
-    old = *word;
     bit = (uint64_t)1 << cell % 64;
-    if (LM_UNLIKELY(old & bit)) {
+    if (LM_UNLIKELY(*word & bit)) {
         pool_free_slow(pool, object);
         return;
     }
-    *word = old | bit;
-    if (LM_UNLIKELY(!old))
-        pool_free_opened(pool, tray, cell);
-    else if (LM_UNLIKELY(--tray->live == 0))
-        pool_free_drained(pool, tray);
+    *word |= bit;
+    top = pool->top;
+    *top = (struct pool_recent){object, word, bit, tray};
+    pool->top = top + 1;
+    if (LM_UNLIKELY(top + 1 == pool->limit))
+        pool_free_full(pool);
 }
 
 /* -- many objects ------------------------------------------------------------------------------------------------ */
@@ -229,6 +258,8 @@ LM_PUBLIC size_t loam_pool_alloc_batch(struct loam_pool *pool, size_t count, voi
             made++;
         return made;
     }
+    while (made < count && pool->top != pool->bottom)
+        out[made++] = loam_pool_alloc(pool);
     lm_pool_enter(pool);
     while (made < count && (out[made] = pool_take(pool)) != NULL) {
         uint64_t bits = *pool->shelf.word;
@@ -288,6 +319,7 @@ LM_PUBLIC size_t loam_pool_trim(struct loam_pool *pool)
 
     lm_pool_enter(pool);
     if (!pool->walks) {
+        lm_pool_flush(pool);
         lm_shelf_retire(&pool->shelf); /* it may be empty */
         bytes = lm_pool_shed(pool, 0);
     }
@@ -346,6 +378,7 @@ static void pool_walk(struct loam_pool *pool, struct pool_walk *walk)
             break;
     }
     pool->walks--;
+    lm_pool_flush(pool);
     lm_pool_shed(pool, pool->keep_bytes);
 }
 

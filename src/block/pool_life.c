@@ -58,14 +58,16 @@ LM_PUBLIC struct loam_pool *loam_pool_create_with(const struct loam_pool_options
     lm_shelf_init(&pool->shelf, stride, (uint32_t)(tray_bytes / stride));
     header_bytes = lm_tray_header_bytes(pool->shelf.cells);
     lm_store_init(&pool->store, pool, sizeof *pool, header_bytes);
-    lm_index_init(&pool->index, &pool->store, pool->first_index, POOL_INDEX_PLACES);
+    lm_index_init(&pool->index, &pool->store, pool->first_index, POOL_INDEX_PLACES, lm_log2_ceil(tray_bytes));
     lm_list_init(&pool->batches);
+    pool->top = pool->bottom = pool->recent;
     pool->word = LM_TRAY_NO_WORD;
     pool->stride = stride;
-    pool->entry = &lm_pool_no_entry;
+    pool->entry = pool->first_index;
     pool->magic = pool->shelf.magic;
     pool->tray_bytes = tray_bytes;
-    pool->shift = lm_log2_ceil(tray_bytes);
+    pool->tray_align = (size_t)1 << lm_log2_ceil(tray_bytes);
+    pool->shift = lm_log2_ceil(tray_bytes) - lm_log2_floor(sizeof *pool->entry);
     pool->keep_bytes = lm_max(options->keep_bytes ? options->keep_bytes : POOL_KEEP_BYTES, tray_bytes);
     pool->lock = (struct lm_lock)LM_LOCK_INIT(LM_RANK_BLOCK);
     pool->locked = options->locked != 0;
@@ -73,6 +75,8 @@ LM_PUBLIC struct loam_pool *loam_pool_create_with(const struct loam_pool_options
     pool->destruct = options->destruct;
     pool->arg = options->arg;
     pool->slow = pool->locked || pool->construct || pool->destruct;
+    pool->limit = pool->slow ? pool->recent + 1 : pool->recent + POOL_RECENT;
+    pool->cells_bytes = pool->slow ? 0 : pool->shelf.cells * stride;
     pool_name(pool, options->name);
     lm_pool_refresh(pool);
     return pool;
@@ -99,6 +103,7 @@ static void pool_drop(struct loam_pool *pool)
         lm_store_unmap(&pool->store, tray->first, pool->tray_bytes);
         pool->returned++;
     }
+    pool->top = pool->bottom;
     lm_shelf_init(&pool->shelf, pool->stride, pool->shelf.cells);
     lm_index_clear(&pool->index);
     lm_store_clear(&pool->store);
@@ -126,6 +131,7 @@ LM_PUBLIC int loam_pool_stats(struct loam_pool *pool, struct loam_pool_figures *
         return -1;
     }
     lm_pool_enter(pool);
+    lm_pool_flush(pool);
     *out = (struct loam_pool_figures){
         .struct_bytes = sizeof *out,
         .object_bytes = pool->stride,
@@ -175,9 +181,30 @@ static int pool_check_parts(const struct loam_pool *pool)
 static bool pool_copies_fit(const struct loam_pool *pool)
 {
     if (pool->slow)
-        return pool->word == LM_TRAY_NO_WORD && pool->entry == &lm_pool_no_entry && pool->mask == 0;
+        return pool->word == LM_TRAY_NO_WORD && pool->cells_bytes == 0 && pool->top == pool->bottom;
     return pool->word == pool->shelf.word && pool->base == pool->shelf.base && pool->entry == pool->index.entry &&
-        pool->mask == pool->index.mask;
+        pool->mask == pool->index.mask * sizeof *pool->entry;
+}
+
+/* Every one is free by its bit, in a tray that counts it as live, and is there once. */
+static int pool_check_recent(const struct loam_pool *pool)
+{
+    if (pool->top < pool->bottom || pool->top >= pool->limit)
+        return __LINE__;
+    for (const struct pool_recent *one = pool->bottom; one < pool->top; one++) {
+        size_t cell;
+
+        if (lm_index_find(&pool->index, lm_pool_key(pool, one->object)) != one->tray ||
+            !lm_tray_find(one->tray, pool->magic, one->object, &cell))
+            return __LINE__;
+        if (one->word != &one->tray->bits[cell / 64] || one->bit != (uint64_t)1 << cell % 64 ||
+            !(*one->word & one->bit) || one->tray->live == 0)
+            return __LINE__;
+        for (const struct pool_recent *other = pool->bottom; other < one; other++)
+            if (other->object == one->object)
+                return __LINE__;
+    }
+    return 0;
 }
 
 LM_PUBLIC int loam_pool_check(struct loam_pool *pool)
@@ -185,7 +212,11 @@ LM_PUBLIC int loam_pool_check(struct loam_pool *pool)
     int line;
 
     lm_pool_enter(pool);
-    line = pool_check_parts(pool);
+    line = pool_check_recent(pool);
+    if (!line) {
+        lm_pool_flush(pool); /* trays then count as their bits say */
+        line = pool_check_parts(pool);
+    }
     if (!line && !pool_copies_fit(pool))
         line = __LINE__;
     if (!line && (pool->walks || pool->stride != pool->shelf.stride || pool->magic != pool->shelf.magic))

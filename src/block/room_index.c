@@ -1,9 +1,21 @@
 /* room_index.c: see room_index.h. */
 #include "block/room_index.h"
 
-void lm_index_init(struct lm_index *index, struct lm_store *store, struct lm_index_entry *first, size_t places)
+static size_t index_home(const struct lm_index *index, uintptr_t key)
 {
-    *index = (struct lm_index){.store = store, .first = first, .first_mask = places - 1};
+    return key >> index->shift & index->mask;
+}
+
+/* What a free place holds: the key's first place is another one. */
+static struct lm_index_entry index_free(const struct lm_index *index, size_t place)
+{
+    return (struct lm_index_entry){(uintptr_t)(place ^ 1) << index->shift, NULL};
+}
+
+void lm_index_init(
+    struct lm_index *index, struct lm_store *store, struct lm_index_entry *first, size_t places, unsigned shift)
+{
+    *index = (struct lm_index){.store = store, .first = first, .first_mask = places - 1, .shift = shift};
     index->entry = first;
     index->mask = places - 1;
     lm_index_clear(index);
@@ -14,10 +26,10 @@ size_t lm_index_mapped_bytes(const struct lm_index *index)
     return index->entry == index->first ? 0 : lm_store_round(index->store, (index->mask + 1) * sizeof *index->entry);
 }
 
-static void index_wipe(struct lm_index_entry *entry, size_t places)
+static void index_wipe(struct lm_index *index)
 {
-    for (size_t i = 0; i < places; i++)
-        entry[i] = (struct lm_index_entry){LM_INDEX_NONE, NULL};
+    for (size_t i = 0; i <= index->mask; i++)
+        index->entry[i] = index_free(index, i);
 }
 
 void lm_index_clear(struct lm_index *index)
@@ -27,22 +39,22 @@ void lm_index_clear(struct lm_index *index)
     index->entry = index->first;
     index->mask = index->first_mask;
     index->used = 0;
-    index_wipe(index->entry, index->mask + 1);
+    index_wipe(index);
 }
 
 /* Where a key stands, or the free place where its search ends. */
 static size_t index_place(const struct lm_index *index, uintptr_t key)
 {
-    size_t i = key & index->mask;
+    size_t i = index_home(index, key);
 
-    while (index->entry[i].key != key && index->entry[i].key != LM_INDEX_NONE)
+    while (index->entry[i].value && index->entry[i].key != key)
         i = (i + 1) & index->mask;
     return i;
 }
 
 void *lm_index_probe(const struct lm_index *index, uintptr_t key)
 {
-    return key == LM_INDEX_NONE ? NULL : index->entry[index_place(index, key)].value;
+    return index->entry[index_place(index, key)].value;
 }
 
 static bool index_grow(struct lm_index *index)
@@ -55,11 +67,11 @@ static bool index_grow(struct lm_index *index)
     fresh = lm_store_map(index->store, places * sizeof *fresh, LOAM_SOURCE_GRAIN);
     if (!fresh)
         return false;
-    index_wipe(fresh, places);
     index->entry = fresh;
     index->mask = places - 1;
+    index_wipe(index);
     for (size_t i = 0; i <= old_mask; i++)
-        if (old[i].key != LM_INDEX_NONE)
+        if (old[i].value)
             index->entry[index_place(index, old[i].key)] = old[i];
     if (old != index->first)
         lm_store_unmap(index->store, old, (old_mask + 1) * sizeof *old);
@@ -81,12 +93,12 @@ void lm_index_remove(struct lm_index *index, uintptr_t key)
 
     LM_ASSERT(index->entry[hole].key == key);
     /* An entry behind the hole moves into it unless its search begins behind the hole. */
-    for (size_t i = (hole + 1) & mask; index->entry[i].key != LM_INDEX_NONE; i = (i + 1) & mask)
-        if (((i - index->entry[i].key) & mask) >= ((i - hole) & mask)) {
+    for (size_t i = (hole + 1) & mask; index->entry[i].value; i = (i + 1) & mask)
+        if (((i - index_home(index, index->entry[i].key)) & mask) >= ((i - hole) & mask)) {
             index->entry[hole] = index->entry[i];
             hole = i;
         }
-    index->entry[hole] = (struct lm_index_entry){LM_INDEX_NONE, NULL};
+    index->entry[hole] = index_free(index, hole);
     index->used--;
 }
 
@@ -95,8 +107,8 @@ int lm_index_check(const struct lm_index *index)
     size_t used = 0;
 
     for (size_t i = 0; i <= index->mask; i++) {
-        if (index->entry[i].key == LM_INDEX_NONE) {
-            if (index->entry[i].value)
+        if (!index->entry[i].value) {
+            if (index->entry[i].key != index_free(index, i).key)
                 return __LINE__;
             continue;
         }

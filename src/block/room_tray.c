@@ -172,7 +172,7 @@ void lm_tray_open(struct lm_tray *tray, size_t group)
 bool lm_tray_drained(struct lm_tray *tray)
 {
     if (tray->state == LM_TRAY_CURRENT)
-        tray->live = LM_TRAY_IDLE;
+        tray->live = LM_TRAY_IDLE; /* begins again */
     if (tray->state != LM_TRAY_OPEN)
         return false;
     tray_unsettle(tray);
