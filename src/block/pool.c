@@ -121,9 +121,14 @@ static struct lm_tray *pool_prove(struct loam_pool *pool, const void *p, size_t 
     return tray;
 }
 
+/* Straight into the tray. Recent objects go before it: a word that holds the bit of one does not look full, though its
+ * tray does not know yet that it has room. */
 static void pool_put(struct loam_pool *pool, struct lm_tray *tray, size_t cell)
 {
-    if (lm_tray_put(tray, cell))
+    bool flushed = pool->top != pool->bottom;
+
+    lm_pool_flush(pool);
+    if (lm_tray_put(tray, cell) || flushed)
         lm_pool_shed(pool, pool->keep_bytes);
 }
 
@@ -358,7 +363,7 @@ static void pool_walk_tray(struct loam_pool *pool, struct lm_tray *tray, struct 
         } else if (walk->dead(object, walk->arg) && !lm_tray_is_free(tray, cell)) {
             if (pool->destruct)
                 pool->destruct(object, pool->arg);
-            lm_tray_put(tray, cell);
+            pool_put(pool, tray, cell);
             walk->freed++;
         }
     }

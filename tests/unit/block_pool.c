@@ -278,6 +278,30 @@ static void walks_in_order(void **state)
     assert_int_equal(counted.out_bytes, 0);
 }
 
+static void *doomed;
+
+static int is_doomed(void *object, void *arg)
+{
+    (void)arg;
+    return object == doomed;
+}
+
+/* One object of a word goes to the recent ones, another straight to its tray: neither may be lost. */
+static void frees_by_two_roads(void **state)
+{
+    struct loam_pool *pool = loam_pool_create(16, 0, NULL);
+    void *p[256];
+
+    (void)state;
+    assert_int_equal(loam_pool_alloc_batch(pool, 256, p), 256);
+    loam_pool_free(pool, p[0]);
+    doomed = p[1];
+    assert_int_equal(loam_pool_free_if(pool, is_doomed, NULL), 1);
+    assert_non_null(loam_pool_alloc(pool));
+    assert_int_equal(loam_pool_check(pool), 0);
+    loam_pool_destroy(pool);
+}
+
 /* -- hooks -- */
 
 static size_t constructed, destructed;
@@ -595,10 +619,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(every_size_on_every_source),
         cmocka_unit_test(alignment_is_kept), cmocka_unit_test(bad_arguments), cmocka_unit_test(costs_one_bit),
-        cmocka_unit_test(walks_in_order), cmocka_unit_test(constructs_and_destructs),
-        cmocka_unit_test(destructors_free_others), cmocka_unit_test(batches_of_objects),
-        cmocka_unit_test(reserve_and_limit), cmocka_unit_test(keeps_what_it_may), cmocka_unit_test(survives_refusals),
-        cmocka_unit_test(many_batches), cmocka_unit_test(many_threads)};
+        cmocka_unit_test(walks_in_order), cmocka_unit_test(frees_by_two_roads),
+        cmocka_unit_test(constructs_and_destructs), cmocka_unit_test(destructors_free_others),
+        cmocka_unit_test(batches_of_objects), cmocka_unit_test(reserve_and_limit), cmocka_unit_test(keeps_what_it_may),
+        cmocka_unit_test(survives_refusals), cmocka_unit_test(many_batches), cmocka_unit_test(many_threads)};
 
     lm_heap_start();
     return cmocka_run_group_tests(tests, NULL, NULL);
