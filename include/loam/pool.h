@@ -39,7 +39,7 @@ struct loam_pool_options {
     size_t batch;
     const struct loam_source *source; /* of all its memory; NULL: loam's own arena */
     size_t limit_bytes;               /* taken from the source at most; 0: no limit */
-    size_t keep_bytes;                /* in empty batches, kept for later; 0: 1 MiB; one is always kept, and those of the last freed */
+    size_t keep_bytes;                /* in empty batches, kept; 0: 1 MiB; one always is, and those of the last freed */
     /* Called for every object before it is handed out; anything but 0 makes that allocation fail with the errno that it
      * sets. destruct is called before an object is freed, and for every live one by reset and destroy. Both are called
      * without the pool's lock, and may use the pool; destruct must not free the object itself. */

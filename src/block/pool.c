@@ -220,7 +220,7 @@ static LM_NOINLINE void pool_free_full(struct loam_pool *pool)
 LM_PUBLIC void loam_pool_free(struct loam_pool *pool, void *object)
 {
     size_t place = (uintptr_t)object >> pool->shift & pool->mask;
-    const struct lm_index_entry *entry = (const struct lm_index_entry *)((const char *)pool->entry + place);
+    const struct lm_index_entry *entry = (const void *)((const char *)pool->entry + place);
     size_t offset = (uintptr_t)object - entry->key, cell;
     unsigned __int128 product;
     struct lm_tray *tray;
