@@ -11,9 +11,37 @@
 #include "front/report.h"
 
 #include <pthread.h>
+#include <unistd.h>
 
 bool lm_started;
 static struct lm_lock init_lock = LM_LOCK_INIT(LM_RANK_OPTIONS);
+
+/* Policy steady: nothing that malloc and free touch is faulted in later: neither the reserve nor the library itself. */
+static void init_reserve(void)
+{
+    /* the linker's, of this very library or program */
+    extern const char __ehdr_start[] LM_HIDDEN __attribute__((weak)), _end[] LM_HIDDEN;
+    static size_t done_bytes;
+    size_t page = lm_os_page_size();
+    char *image = (char *)lm_align_down((uintptr_t)__ehdr_start, page);
+
+    if (lm_config.reserve_bytes <= done_bytes)
+        return;
+    done_bytes = lm_config.reserve_bytes;
+    if (!lm_page_reserve(lm_config.reserve_bytes))
+        lm_print(STDERR_FILENO,
+            "loam: reserve: not all of %B could be locked in memory; RLIMIT_MEMLOCK may be too small\n",
+            lm_config.reserve_bytes);
+    else if (image)
+        lm_os_lock(image, lm_align_up((size_t)(_end - image), page));
+}
+
+void lm_start_apply(void)
+{
+    lm_heap_configure();
+    init_reserve();
+    lm_scavenger_start();
+}
 
 void lm_start_slow(void)
 {
@@ -22,6 +50,7 @@ void lm_start_slow(void)
         lm_options_start();
         lm_report_start();
         lm_heap_start();
+        lm_start_apply();
         __atomic_store_n(&lm_started, true, __ATOMIC_RELEASE); /* pairs with lm_start */
     }
     lm_lock_release(&init_lock);
@@ -66,6 +95,7 @@ static void fork_child(void)
     lm_privates_fork_reset();
     lm_caches_fork_reset();
     lm_report_detach();
+    lm_scavenger_after_fork();
     if (fork_took) {
         lm_heap_after_fork();
         lm_caches_after_fork();
@@ -75,5 +105,6 @@ static void fork_child(void)
 __attribute__((constructor)) static void init_process(void)
 {
     lm_start();
+    lm_scavenger_ready();
     pthread_atfork(fork_prepare, fork_parent, fork_child);
 }

@@ -76,8 +76,15 @@ LM_PUBLIC size_t loam_trim(size_t keep_bytes)
 
 LM_PUBLIC int loam_configure(const char *conf)
 {
+    bool used;
+    int faults;
+
     lm_start();
-    if (lm_options_parse(conf, LM_FROM_CALL, lm_heap_is_used()) == 0)
+    used = lm_heap_is_used();
+    faults = lm_options_parse(conf, LM_FROM_CALL, used);
+    if (!used)
+        lm_start_apply();
+    if (faults == 0)
         return 0;
     errno = EINVAL;
     return -1;

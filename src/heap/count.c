@@ -5,28 +5,18 @@
 static struct lm_counts count_here;
 struct lm_counts *lm_counts = &count_here;
 
-static void count_add(uint64_t *counter, uint64_t n)
-{
-    __atomic_fetch_add(counter, n, __ATOMIC_RELAXED);
-}
-
 void lm_count_malloc(size_t requested, size_t given)
 {
-    uint64_t live = __atomic_add_fetch(&lm_counts->live_bytes, given, __ATOMIC_RELAXED);
-    uint64_t peak = __atomic_load_n(&lm_counts->peak_bytes, __ATOMIC_RELAXED);
-
-    while (live > peak &&
-        !__atomic_compare_exchange_n(&lm_counts->peak_bytes, &peak, live, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
-        ;
-    count_add(&lm_counts->allocations, 1);
-    count_add(&lm_counts->requested_bytes, requested);
-    count_add(&lm_counts->rounded_bytes, given);
+    lm_count_raise(&lm_counts->peak_bytes, lm_count_add(&lm_counts->live_bytes, given));
+    lm_count_add(&lm_counts->allocations, 1);
+    lm_count_add(&lm_counts->requested_bytes, requested);
+    lm_count_add(&lm_counts->rounded_bytes, given);
 }
 
 void lm_count_free(size_t given)
 {
-    count_add(&lm_counts->live_bytes, 0 - (uint64_t)given);
-    count_add(&lm_counts->frees, 1);
+    lm_count_add(&lm_counts->live_bytes, 0 - (uint64_t)given);
+    lm_count_add(&lm_counts->frees, 1);
 }
 
 LM_RACY static void count_span(struct lm_span *span, void *arg)

@@ -116,7 +116,7 @@ struct lm_span *lm_block_span(const void *p, const char *verb)
     if (lm_span_kind(span) >= LM_SLAB_CURRENT) {
         if (!lm_slab_holds(span, p))
             misuse_of(verb, p);
-        if (block_is_free(span, p))
+        if (block_is_free(span, p) || (lm_span_is_private(span) && lm_slab_is_absent(span, p)))
             misuse_of_free(verb, p);
     } else if (lm_span_kind(span) != LM_LARGE || p != lm_span_start(span)) {
         misuse_of(verb, p);
@@ -169,6 +169,7 @@ void lm_heap_free(void *p)
     struct lm_heap *heap;
     struct lm_span *span;
 
+    lm_single_guard();
     if (!p || (!lm_config.stats && free_foreign(p)))
         return;
     saved = errno;
@@ -190,5 +191,6 @@ void lm_heap_free(void *p)
         free_local(span, p);
     else
         lm_remote_free(span, p);
+    lm_scavenge_later();
     errno = saved;
 }

@@ -123,6 +123,8 @@ void lm_heap_push_zero(struct lm_span *slab)
 
     slab->countdown = 1; /* the free that got us here is credited below */
     lm_lists_credit(&heap->lists, slab, 1);
+    if (!heap->tag) /* others have come by lm_heap_free, some with a lock that they still hold */
+        lm_scavenge_later();
 }
 
 /* -- malloc ---------------------------------------------------------------------------------------------- */
@@ -130,6 +132,7 @@ void lm_heap_push_zero(struct lm_span *slab)
 void lm_heap_set_current(struct lm_heap *heap, unsigned size_class, struct lm_span *slab)
 {
     size_t size = lm_class[size_class].size, from;
+    unsigned before = size_class;
 
     heap->current[size_class] = slab;
     if (slab != LM_SLAB_NONE) {
@@ -138,11 +141,14 @@ void lm_heap_set_current(struct lm_heap *heap, unsigned size_class, struct lm_sp
     }
     if (heap->tag)
         return;
+    while (before && lm_class_serving[before - 1] == size_class)
+        before--; /* classes that are left out */
     if (size > LM_DIRECT_MAX) {
-        heap->fast.by_class[size_class - LM_DIRECT_CLASSES] = slab;
+        for (unsigned c = before; c <= size_class; c++)
+            heap->fast.by_class[c - LM_DIRECT_CLASSES] = slab;
         return;
     }
-    from = size_class ? lm_class[size_class - 1].size / 16 + 1 : 0;
+    from = before ? lm_class[before - 1].size / 16 + 1 : 0;
     for (size_t i = from; i <= size / 16; i++)
         heap->fast.direct[i] = slab;
 }
@@ -154,7 +160,7 @@ void lm_heap_release_current(struct lm_heap *heap)
 
         if (slab == LM_SLAB_NONE || lm_slab_is_mailed(slab))
             continue;
-        if (lm_slab_count_free(slab) == slab->carved) {
+        if (lm_slab_count_free(slab) + (heap->tag & LM_TAG_PRIVATE ? lm_slab_absent(slab) : 0) == slab->carved) {
             lm_heap_set_current(heap, c, LM_SLAB_NONE);
             lm_lists_give(&heap->lists, slab, 0);
         }
@@ -191,6 +197,15 @@ static void *heap_pop(struct lm_span *slab)
     return p;
 }
 
+/* Fills holes until there is something in the list. */
+static bool heap_fill(struct lm_span *slab)
+{
+    while (!slab->free)
+        if (!lm_slab_fill(slab))
+            return false;
+    return true;
+}
+
 void *lm_heap_take(struct lm_heap *heap, unsigned size_class, bool *zeroed)
 {
     struct lm_span *slab = heap->current[size_class], *next;
@@ -201,7 +216,7 @@ void *lm_heap_take(struct lm_heap *heap, unsigned size_class, bool *zeroed)
 
             if (!slab->free)
                 lm_slab_collect(slab, false);
-            if (slab->free)
+            if (slab->free || (heap->tag & LM_TAG_PRIVATE && heap_fill(slab)))
                 return heap_pop(slab);
             if (lm_slab_object_size(slab) >= lm_os_page_size())
                 p = lm_slab_carve_one(slab, zeroed);
@@ -233,9 +248,12 @@ void *lm_heap_malloc(size_t size, bool *zeroed)
     if (!zeroed)
         zeroed = &ignored;
     *zeroed = false;
-    if (size > LM_SLAB_MAX)
+    lm_single_guard();
+    if (lm_config.heaps)
+        return lm_shared_malloc(size, 1, zeroed);
+    if (size > lm_config.slab_max_bytes)
         return lm_large_malloc(size, 1, zeroed);
-    size_class = lm_class_of(size);
+    size_class = lm_class_for(size);
     heap = lm_heap_mine();
     if (!heap)
         heap = lm_heap_attach();
@@ -249,11 +267,11 @@ void *lm_heap_malloc(size_t size, bool *zeroed)
 
 unsigned lm_heap_aligned_class(size_t size, size_t align)
 {
-    unsigned size_class = lm_class_of(lm_align_up(size, align));
+    unsigned size_class = lm_class_for(lm_align_up(size, align));
 
     /* an object is aligned to the largest power of two that divides its class's size */
     while (lm_class[size_class].size & (align - 1))
-        size_class++;
+        size_class = lm_class_serving[size_class + 1];
     return size_class;
 }
 
@@ -268,15 +286,18 @@ void *lm_heap_malloc_aligned(size_t size, size_t align)
     if (align <= 16)
         return lm_heap_malloc(size, NULL);
     size = lm_max(size, 1);
-    if (size <= LM_SLAB_MAX && align <= LM_SLAB_MAX)
+    lm_single_guard();
+    if (lm_config.heaps)
+        return lm_shared_malloc(size, align, &zeroed);
+    if (size <= lm_config.slab_max_bytes && align <= lm_config.slab_max_bytes)
         return lm_heap_malloc(lm_class[lm_heap_aligned_class(size, align)].size, NULL);
     return lm_large_malloc(size, align, &zeroed);
 }
 
 size_t lm_heap_good_size(size_t size)
 {
-    if (size <= LM_SLAB_MAX)
-        return lm_class[lm_class_of(size)].size;
+    if (size <= lm_config.slab_max_bytes)
+        return lm_class[lm_class_for(size)].size;
     return size > PTRDIFF_MAX ? SIZE_MAX : lm_align_up(size, lm_os_page_size());
 }
 
@@ -284,11 +305,14 @@ size_t lm_heap_trim(size_t keep_bytes)
 {
     struct lm_heap *heap = lm_heap_mine();
 
+    lm_single_guard();
     if (heap) {
         lm_remote_flush(heap);
         lm_remote_receive(heap);
         lm_heap_release_current(heap);
     }
+    if (lm_config.heaps)
+        lm_heap_sweep();
     return lm_page_purge(keep_bytes);
 }
 

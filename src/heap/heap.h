@@ -161,6 +161,9 @@ size_t lm_heap_good_size(size_t size);
 /* Returns what is cached, by this thread and in common, to the OS; the bytes returned. */
 size_t lm_heap_trim(size_t keep_bytes);
 
+/* Returns the free pages inside the slabs of shared heaps (config heaps). */
+void lm_heap_sweep(void);
+
 /* True once any thread has allocated: what only counts before must not change any more. */
 bool lm_heap_is_used(void);
 
@@ -171,6 +174,9 @@ void lm_heap_flush(void);
 
 /* Once, before anything else: secret and key. The caller has read the options. */
 void lm_heap_start(void);
+
+/* After it, and again while nothing is allocated and the options have changed. */
+void lm_heap_configure(void);
 
 /* In the child after fork: the other threads' heaps are adopted. */
 void lm_heap_after_fork(void);

@@ -27,6 +27,8 @@ void *lm_large_malloc(size_t size, size_t align, bool *zeroed)
     if (span) {
         span->large.bytes = bytes;
         p = lm_span_start(span);
+        if (*zeroed)
+            lm_span_prefault(span, bytes);
     } else {
         *zeroed = true;
         p = lm_huge_malloc(bytes, align * LM_GRANULE);

@@ -22,6 +22,15 @@ LM_INLINE bool lm_span_is_private(const struct lm_span *span)
     return (uintptr_t)__atomic_load_n(&span->owner, __ATOMIC_RELAXED) & LM_TAG_PRIVATE;
 }
 
+/* Dies when the calling thread is not the one that the process was promised to keep to (config single). */
+void lm_single_enter(void) LM_COLD;
+
+LM_INLINE void lm_single_guard(void)
+{
+    if (LM_UNLIKELY(lm_config.single))
+        lm_single_enter();
+}
+
 /* The calling thread's heap, made when there is none yet; NULL when the thread is past having one or memory is
  * out. */
 struct lm_heap *lm_heap_attach(void);
@@ -38,7 +47,11 @@ void lm_heap_init(struct lm_heap *heap, unsigned tag);
 bool lm_memory_is_short(void); /* asks everybody to give memory back; true when asking again may help */
 /* A block of the class, from the heap's own slabs; NULL: no memory. */
 void *lm_heap_take(struct lm_heap *heap, unsigned size_class, bool *zeroed);
-unsigned lm_heap_aligned_class(size_t size, size_t align); /* the least class that gives both; each <= LM_SLAB_MAX */
+unsigned lm_heap_aligned_class(size_t size, size_t align); /* the least class that gives both; each <= slab_max */
+
+/* -- shared.c: heaps that all threads use (config heaps) -- */
+void *lm_shared_malloc(size_t size, size_t align, bool *zeroed);
+bool lm_shared_is_used(void);
 
 /* -- private.c -- */
 void lm_private_free(struct lm_span *span, void *p);

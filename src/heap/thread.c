@@ -64,6 +64,19 @@ static struct lm_heap *heap_obtain(void)
     return heap;
 }
 
+void lm_single_enter(void)
+{
+    static const void *only; /* relaxed: two threads that come first at once are a breach of the promise anyhow */
+    const void *me = &lm_heap_self;
+    const void *seen = __atomic_load_n(&only, __ATOMIC_RELAXED);
+
+    if (!seen)
+        __atomic_store_n(&only, me, __ATOMIC_RELAXED);
+    else if (seen != me)
+        lm_die("loam: single: a second thread uses the heap, but the program was promised to have only one. "
+               "Leave single:1 and policy:single out.\n");
+}
+
 struct lm_heap *lm_heap_attach(void)
 {
     struct lm_heap *heap;
@@ -106,12 +119,18 @@ static void thread_ends(void *arg)
 void lm_heap_start(void)
 {
     lm_secret = (uintptr_t)lm_os_random(0x6c6f616d);
-    thread_key_made = pthread_key_create(&thread_key, thread_ends) == 0;
+    /* a process that is promised to stay single has no thread whose end matters */
+    thread_key_made = !lm_config.single && pthread_key_create(&thread_key, thread_ends) == 0;
+}
+
+void lm_heap_configure(void)
+{
+    lm_class_space((unsigned)lm_config.classes);
 }
 
 bool lm_heap_is_used(void)
 {
-    return __atomic_load_n(&lm_heaps, __ATOMIC_RELAXED) != NULL;
+    return __atomic_load_n(&lm_heaps, __ATOMIC_RELAXED) != NULL || lm_shared_is_used();
 }
 
 void lm_heap_after_fork(void)

@@ -21,9 +21,12 @@ struct lm_span *lm_slab_create_in(uint32_t group, unsigned size_class, unsigned 
 
     if (!slab)
         return NULL;
+    if (zeroed)
+        lm_span_prefault(slab, class->granules * LM_GRANULE);
     for (uint32_t i = 1; i < class->granules; i++) {
         slab[i].kind = LM_CONT;
         slab[i].granules = i;
+        slab[i].holes = 0;
     }
     slab->magic = class->magic;
     slab->first = (char *)lm_span_start(slab) + colour % class->colours * class->colour_step;
@@ -38,10 +41,10 @@ struct lm_span *lm_slab_create_in(uint32_t group, unsigned size_class, unsigned 
 
 bool lm_slab_carve(struct lm_span *slab)
 {
-    size_t size = lm_slab_object_size(slab), page = lm_os_page_size();
+    size_t size = lm_slab_object_size(slab), step = lm_max(lm_os_page_size(), lm_config.carve_bytes);
     char *from = slab->first + slab->carved * size;
-    char *page_end = (char *)lm_align_down((uintptr_t)from, page) + page;
-    size_t count = lm_min(((size_t)(page_end - from) + size - 1) / size, (size_t)slab->capacity - slab->carved);
+    char *step_end = (char *)lm_align_down((uintptr_t)from, step) + step;
+    size_t count = lm_min(((size_t)(step_end - from) + size - 1) / size, (size_t)slab->capacity - slab->carved);
     struct lm_object *object = (struct lm_object *)(void *)from;
 
     if (count == 0)
@@ -90,8 +93,7 @@ static void slab_prove(const struct lm_span *slab, const struct lm_object *objec
 unsigned lm_slab_collect(struct lm_span *slab, bool delivered)
 {
     /* acquire: pairs with the release in lm_slab_push_remote, so that the pushed links are seen */
-    uintptr_t word =
-        __atomic_fetch_and(&slab->remote, delivered ? (uintptr_t)0 : (uintptr_t)LM_MAILED, __ATOMIC_ACQ_REL);
+    uintptr_t word = lm_word_and(&slab->remote, delivered ? (uintptr_t)0 : (uintptr_t)LM_MAILED);
     struct lm_object *head = (struct lm_object *)(word & ~(uintptr_t)LM_MAILED), *object = head;
     unsigned count = 1;
 
@@ -161,7 +163,7 @@ int lm_slab_check(const struct lm_span *slab)
         if (count == slab->carved)
             return __LINE__; /* a ring */
     }
-    if (slab->kind == LM_SLAB_PARTIAL && (unsigned)slab->countdown + count != slab->carved)
+    if (slab->kind == LM_SLAB_PARTIAL && (unsigned)slab->countdown + count + lm_slab_absent(slab) != slab->carved)
         return __LINE__;
     if (slab->kind == LM_SLAB_FULL && (slab->carved != slab->capacity || slab->countdown == 0))
         return __LINE__;

@@ -2,6 +2,7 @@
  *
  *   sizeclass.h   which sizes there are, and a class's numbers
  *   slab.c        making, carving, collecting, checking and releasing slabs
+ *   holes.c       free pages inside slabs, returned and taken back
  *
  *   | colour | object 0 | object 1 | ... | object capacity-1 | rest |
  *   ^ start  ^ first                ^ first + carved * size
@@ -24,8 +25,12 @@
  *
  * It is exact because a slab stops being CURRENT only when its list is empty.
  *
+ * Holes: of a slab that only its owner touches (a private or shared heap's) whole free pages may be returned to the OS.
+ * `holes` of each granule's descriptor has a bit for each of its pages that is one. An object that any of its pages is a
+ * hole of is absent: free, but in no list and without a mark. It comes back when its last hole is filled.
+ *
  * Invariant (lm_slab_check): every object of the free list and of the remote list lies on an object boundary
- * below `carved`, appears once, and carries its mark; in state PARTIAL live + free == carved.
+ * below `carved`, appears once, and carries its mark; in state PARTIAL live + free + absent == carved.
  *
  * Who writes what: the owner alone writes free, countdown, carved, kind, next and prev; other threads push
  * onto `remote`, whose low bit LM_MAILED says that the slab stands in (or travels to) a mailbox; the holder of
@@ -116,6 +121,16 @@ LM_INLINE bool lm_slab_is_mailed(const struct lm_span *slab)
 {
     return __atomic_load_n(&slab->remote, __ATOMIC_ACQUIRE) & LM_MAILED;
 }
+
+/* Returns the pages of the slab that no live object lies on; the bytes returned. */
+size_t lm_slab_punch(struct lm_span *slab);
+
+/* Fills a hole: its objects are free again. False: there is none. */
+bool lm_slab_fill(struct lm_span *slab);
+
+/* Objects below `carved` that are absent, and whether the one at p is. */
+unsigned lm_slab_absent(const struct lm_span *slab);
+bool lm_slab_is_absent(const struct lm_span *slab, const void *p);
 
 /* Objects in the free list, walked; links that prove wrong end the walk, so that it may run on a slab that
  * another thread is changing. */
