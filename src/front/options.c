@@ -6,9 +6,11 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { SIZE, MS, COUNT, BOOL };
+enum { SIZE, MS, COUNT, BOOL, CACHE };
 enum { ANY, START };
-static const char *const option_types[] = {"size", "ms", "count", "bool"};
+static const char *const option_types[] = {"size", "ms", "count", "bool", "name"};
+static const char *const option_caches[] = {"thread", "cpu", "auto"}; /* by value: enum lm_cache */
+enum { CACHES = sizeof option_caches / sizeof option_caches[0] };
 
 #define OPTION(n, t, field, standard, least, most, when, help) {#n, NULL, standard, help, least, most, when == START},
 static struct lm_option option_table[] = {
@@ -82,6 +84,10 @@ void lm_option_show(const struct lm_option *option, size_t value, char out[32])
     struct lm_text text = {out, 32, 0};
     unsigned unit = 0;
 
+    if (strcmp(option->type, "name") == 0) {
+        lm_text_add(&text, "%s", option_caches[value]);
+        return;
+    }
     if (strcmp(option->type, "size") == 0)
         for (; value && value % 1024 == 0 && unit < 3; unit++)
             value /= 1024;
@@ -108,6 +114,17 @@ static bool option_number(const char *s, size_t length, bool is_size, size_t *ou
     }
     *out = value;
     return i == length;
+}
+
+/* A name of a cache; false when it is none. */
+static bool option_cache(const char *s, size_t length, size_t *out)
+{
+    for (size_t i = 0; i < CACHES; i++)
+        if (strlen(option_caches[i]) == length && memcmp(option_caches[i], s, length) == 0) {
+            *out = i;
+            return true;
+        }
+    return false;
 }
 
 /* One line on stderr about a fault, with what would be right. */
@@ -166,7 +183,9 @@ static bool option_parse_one(const char *item, size_t length, enum lm_origin ori
         if (!colon)
             return option_bad_value(origin, i, "", 0, lm_option_value(i));
         value_length = length - key_length - 1;
-        if (!option_number(colon + 1, value_length, option_place[i].type == SIZE, &value))
+        if (option_place[i].type == CACHE
+                ? !option_cache(colon + 1, value_length, &value)
+                : !option_number(colon + 1, value_length, option_place[i].type == SIZE, &value))
             return option_bad_value(origin, i, colon + 1, value_length, lm_option_value(i));
         if (value < option->least || value > option->most)
             return option_bad_value(
