@@ -8,6 +8,18 @@
 
 #include "base/bits.h"
 
+/* Built for the thread sanitizer. */
+#if defined(__SANITIZE_THREAD__)
+#define LM_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define LM_TSAN 1
+#endif
+#endif
+#ifndef LM_TSAN
+#define LM_TSAN 0
+#endif
+
 /* In the order of front/policies.def. */
 enum lm_policy { LM_BALANCED, LM_SPEED, LM_LEAN, LM_SINGLE, LM_STEADY };
 
@@ -25,6 +37,8 @@ struct lm_config {
     size_t prefault_bytes; /* of a fresh slab or block, populated at once; 0: none */
     size_t reserve_bytes;  /* populated and locked at the start, never returned */
     size_t remote_batch;   /* frees of other threads' blocks gathered by slab before they travel */
+    size_t cache;          /* enum lm_cache: blocks are cached by thread, by CPU, or as the number of threads has it */
+    size_t cache_threads;  /* for each CPU; with cache:auto, more of them are served by CPUs */
     size_t heaps;          /* shared by all threads; 0: one a thread */
     bool holes;            /* free pages in slabs of shared heaps are returned */
     bool single;           /* a second thread is refused */

@@ -20,6 +20,8 @@ enum lm_rank {
     LM_RANK_PRIVATES, /* the tree of private heaps */
     LM_RANK_PRIVATE,  /* a private heap */
     LM_RANK_SOURCE,   /* a source of pages' own */
+    LM_RANK_CPUS,     /* the table of CPUs */
+    LM_RANK_CPU,      /* a CPU's slabs */
     LM_RANK_OPTIONS,  /* start-up and configuration */
     LM_RANK_HEAPS,    /* the registry of thread heaps */
     LM_RANK_ORPHANS,  /* slabs whose thread is gone */

@@ -56,7 +56,7 @@ void lm_start_slow(void)
     lm_lock_release(&init_lock);
 }
 
-/* In rank order, after those of object caches and private heaps. */
+/* In rank order, after those of object caches, private heaps and CPUs. */
 static struct lm_lock *const fork_locks[] = {
     &init_lock, &lm_heaps_lock, &lm_orphans_lock, &lm_huge_lock, &lm_page_lock, &lm_meta_lock};
 enum { FORK_LOCKS = sizeof fork_locks / sizeof fork_locks[0] };
@@ -66,7 +66,7 @@ static void fork_prepare(void)
 {
     /* A signal handler that forks may have interrupted this very thread inside a lock. Waiting for the others
      * could then deadlock, so none is taken: the child of such a fork may only go on to exec anyway. */
-    fork_took = !lm_privates_fork_mine() && !lm_caches_fork_mine();
+    fork_took = !lm_privates_fork_mine() && !lm_percpu_fork_mine() && !lm_caches_fork_mine();
     for (int i = 0; i < FORK_LOCKS; i++)
         if (lm_lock_is_mine(fork_locks[i]))
             fork_took = false;
@@ -74,6 +74,7 @@ static void fork_prepare(void)
         return;
     lm_caches_fork_take();
     lm_privates_fork_take();
+    lm_percpu_fork_take();
     for (int i = 0; i < FORK_LOCKS; i++)
         lm_lock_take(fork_locks[i]);
 }
@@ -84,6 +85,7 @@ static void fork_parent(void)
         return;
     for (int i = FORK_LOCKS; i-- > 0;)
         lm_lock_release(fork_locks[i]);
+    lm_percpu_fork_release();
     lm_privates_fork_release();
     lm_caches_fork_release();
 }
@@ -92,6 +94,7 @@ static void fork_child(void)
 {
     for (int i = FORK_LOCKS; i-- > 0;)
         lm_lock_reset(fork_locks[i]);
+    lm_percpu_fork_reset();
     lm_privates_fork_reset();
     lm_caches_fork_reset();
     lm_report_detach();

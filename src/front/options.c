@@ -6,9 +6,11 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { SIZE, MS, COUNT, POWER, BOOL, POLICY };
+enum { SIZE, MS, COUNT, POWER, BOOL, POLICY, CACHE };
 enum { ANY, START };
-static const char *const option_types[] = {"size", "ms", "count", "power of two", "bool", "policy"};
+static const char *const option_types[] = {"size", "ms", "count", "power of two", "bool", "policy", "name"};
+static const char *const option_caches[] = {"thread", "cpu", "auto"}; /* by value: enum lm_cache */
+enum { CACHES = sizeof option_caches / sizeof option_caches[0] };
 
 #define OPTION(n, t, field, standard, least, most, when, help) {#n, NULL, standard, help, least, most, when == START},
 static struct lm_option option_table[] = {
@@ -103,6 +105,10 @@ void lm_option_show(const struct lm_option *option, size_t value, char out[32])
         lm_text_add(&text, "%s", option_policies[value].name);
         return;
     }
+    if (strcmp(option->type, "name") == 0) {
+        lm_text_add(&text, "%s", option_caches[value]);
+        return;
+    }
     if (strcmp(option->type, "size") == 0 || strcmp(option->type, "power of two") == 0)
         for (; value && value % 1024 == 0 && unit < 3; unit++)
             value /= 1024;
@@ -129,6 +135,17 @@ static bool option_number(const char *s, size_t length, bool is_size, size_t *ou
     }
     *out = value;
     return i == length;
+}
+
+/* A name of a cache; false when it is none. */
+static bool option_cache(const char *s, size_t length, size_t *out)
+{
+    for (size_t i = 0; i < CACHES; i++)
+        if (strlen(option_caches[i]) == length && memcmp(option_caches[i], s, length) == 0) {
+            *out = i;
+            return true;
+        }
+    return false;
 }
 
 /* One line on stderr about a fault, with what would be right. */
@@ -194,10 +211,13 @@ static bool option_bad_policy(enum lm_origin origin, const char *value, size_t l
 
 static void option_set_default(size_t i)
 {
+    const char *standard = option_table[i].standard;
     size_t value = LM_BALANCED;
 
-    if (option_place[i].type != POLICY)
-        option_number(option_table[i].standard, strlen(option_table[i].standard), true, &value);
+    if (option_place[i].type == CACHE)
+        option_cache(standard, strlen(standard), &value);
+    else if (option_place[i].type != POLICY)
+        option_number(standard, strlen(standard), true, &value);
     option_set(i, value, LM_FROM_DEFAULT);
 }
 
@@ -249,8 +269,9 @@ static bool option_parse_one(const char *item, size_t length, enum lm_origin ori
         }
         if (option_place[i].type == POLICY)
             return option_parse_policy(i, colon + 1, value_length, origin);
-        if (!option_number(
-                colon + 1, value_length, option_place[i].type == SIZE || option_place[i].type == POWER, &value))
+        if (option_place[i].type == CACHE ? !option_cache(colon + 1, value_length, &value)
+                                          : !option_number(colon + 1, value_length,
+                                                option_place[i].type == SIZE || option_place[i].type == POWER, &value))
             return option_bad_value(origin, i, colon + 1, value_length, lm_option_value(i));
         if (option_place[i].type == POWER && !lm_is_power2(value))
             return option_bad_value(origin, i, colon + 1, value_length, value ? (size_t)1 << lm_log2_floor(value) : 1);

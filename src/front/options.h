@@ -6,7 +6,7 @@
 
 struct lm_option {
     const char *name;
-    const char *type;     /* "size", "ms", "count", "power of two", "bool", "policy" */
+    const char *type;     /* "size", "ms", "count", "power of two", "bool", "policy", "name" */
     const char *standard; /* the default, as text */
     const char *help;
     size_t least, most;

@@ -133,6 +133,14 @@ struct orphan_search {
     struct lm_span *found; /* a chain through mail_next, which the child owns whole */
 };
 
+/* True of the slabs of the child's one thread, and of CPUs: their locks were held when the process forked. */
+static bool orphan_keeps_owner(const struct lm_span *slab, const struct lm_heap *mine)
+{
+    const struct lm_heap *owner = lm_slab_owner(slab);
+
+    return owner && (owner == mine || owner->tag & LM_TAG_CPU);
+}
+
 static void orphan_find(struct lm_span *slab, void *arg)
 {
     struct orphan_search *search = arg;
@@ -140,7 +148,7 @@ static void orphan_find(struct lm_span *slab, void *arg)
     if (slab->kind < LM_SLAB_CURRENT || lm_span_is_private(slab))
         return;
     /* every mailed bit is void: whoever was to deliver is gone, or is this thread, which was not at it */
-    if (search->mine && lm_slab_owner(slab) == search->mine && !lm_slab_is_mailed(slab))
+    if (orphan_keeps_owner(slab, search->mine) && !lm_slab_is_mailed(slab))
         return;
     slab->mail_next = search->found ? lm_span_id_of(search->found) : 0;
     search->found = slab;
@@ -170,11 +178,12 @@ void lm_orphans_after_fork(struct lm_heap *mine)
     orphans = (struct lm_lists){0};
     if (mine)
         mine->mailbox = 0;
+    lm_percpu_fork_mail();
     lm_page_each(orphan_find, &search);
     for (slab = search.found; slab; slab = search.found) {
         search.found = slab->mail_next ? lm_span_at(slab->mail_next) : NULL;
-        if (mine && lm_slab_owner(slab) == mine) {
-            lm_lists_settle(&mine->lists, slab, lm_slab_collect(slab, true));
+        if (orphan_keeps_owner(slab, mine)) {
+            lm_lists_settle(&lm_slab_owner(slab)->lists, slab, lm_slab_collect(slab, true));
             continue;
         }
         orphan_cut_list(slab);

@@ -41,9 +41,16 @@ LM_RACY static void count_span(struct lm_span *span, void *arg)
 
 LM_RACY void lm_heap_stats(struct lm_heap_stats *out)
 {
+    size_t cached, cached_bytes;
+
     *out = (struct lm_heap_stats){0};
     lm_page_each(count_span, out);
     lm_huge_stats(out);
+    lm_percpu_cached(&cached, &cached_bytes);
+    cached_bytes = lm_min(cached_bytes, out->small_live_bytes);
+    out->free_objects += cached;
+    out->small_free_bytes += cached_bytes;
+    out->small_live_bytes -= cached_bytes;
     for (struct lm_heap *heap = __atomic_load_n(&lm_heaps, __ATOMIC_ACQUIRE); heap; heap = heap->next) {
         out->heaps++;
         out->idle_heaps += !heap->busy;
@@ -52,13 +59,19 @@ LM_RACY void lm_heap_stats(struct lm_heap_stats *out)
 
 int lm_heap_check(void)
 {
-    struct lm_heap *heap = lm_heap_mine();
     int fault = lm_page_check();
 
     if (!fault)
         fault = lm_orphans_check();
-    if (fault || !heap)
-        return fault;
+    if (!fault && lm_heap_mine())
+        fault = lm_heap_check_slabs(lm_heap_mine());
+    return fault ? fault : lm_percpu_check();
+}
+
+int lm_heap_check_slabs(const struct lm_heap *heap)
+{
+    int fault = 0;
+
     for (unsigned c = 0; c < LM_CLASSES && !fault; c++) {
         if (heap->current[c] != LM_SLAB_NONE)
             fault = heap->current[c]->kind == LM_SLAB_CURRENT ? lm_slab_check(heap->current[c]) : __LINE__;

@@ -34,7 +34,7 @@ void lm_lists_link(lm_span_id *head, struct lm_span *slab)
     slab->next = *head;
     if (*head)
         lm_span_at(*head)->prev = id;
-    *head = id;
+    __atomic_store_n(head, id, __ATOMIC_RELAXED); /* for the hint in lm_orphans_take */
 }
 
 void lm_lists_unlink(lm_span_id *head, struct lm_span *slab)
@@ -44,7 +44,7 @@ void lm_lists_unlink(lm_span_id *head, struct lm_span *slab)
     if (slab->prev)
         lm_span_at(slab->prev)->next = slab->next;
     else
-        *head = slab->next;
+        __atomic_store_n(head, slab->next, __ATOMIC_RELAXED);
     slab->next = slab->prev = 0;
 }
 
@@ -180,7 +180,7 @@ static struct lm_span *heap_next_slab(struct lm_heap *heap, unsigned size_class)
         return slab;
     lm_remote_flush(heap); /* a heap that grows is a good moment to let go of what is others' */
     slab = lm_slab_create(size_class, heap->colour++, lm_heap_tag(heap));
-    if (!slab && lm_heap_trim(0) > 0)
+    if (!slab && !(heap->tag & LM_TAG_CPU) && lm_heap_trim(0) > 0) /* a trim would take the CPU's lock */
         slab = lm_slab_create(size_class, heap->colour++, lm_heap_tag(heap));
     if (!slab && lm_memory_is_short())
         slab = lm_slab_create(size_class, heap->colour++, lm_heap_tag(heap));
@@ -255,9 +255,17 @@ void *lm_heap_malloc(size_t size, bool *zeroed)
         return lm_large_malloc(size, 1, zeroed);
     size_class = lm_class_for(size);
     heap = lm_heap_mine();
-    if (!heap)
-        heap = lm_heap_attach();
-    p = heap ? lm_heap_take(heap, size_class, zeroed) : lm_orphans_malloc(size_class);
+    if (lm_thread_on_cpus()) {
+        if (heap) /* from before */
+            lm_heap_detach(heap);
+        p = lm_percpu_malloc(size_class, zeroed);
+    } else {
+        if (!heap)
+            heap = lm_heap_attach();
+        p = heap                  ? lm_heap_take(heap, size_class, zeroed)
+            : lm_thread_on_cpus() ? lm_percpu_malloc(size_class, zeroed)
+                                  : lm_orphans_malloc(size_class);
+    }
     if (!p)
         errno = ENOMEM;
     else if (lm_config.stats)
@@ -313,6 +321,7 @@ size_t lm_heap_trim(size_t keep_bytes)
     }
     if (lm_config.heaps)
         lm_heap_sweep();
+    lm_percpu_drain();
     return lm_page_purge(keep_bytes);
 }
 

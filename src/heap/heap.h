@@ -5,6 +5,7 @@
  *   free.c     the slow road of free: whose block is it, and is it one
  *   remote.c   frees of other threads' blocks: gathering, pushing, mailboxes
  *   thread.c   heaps come with threads and go with them; the registry
+ *   percpu.h   caches and slabs of CPUs, instead of threads (percpu.c, cpus.c)
  *   adopt.c    slabs whose thread is gone
  *   large.c    blocks with a span of their own
  *   private.h  heaps of their own: many threads', with a quota, returned at once (private.c, quota.c)
@@ -34,7 +35,8 @@ enum {
 enum {
     LM_TAG_COUNTS = 1,  /* every call is counted (config stats) */
     LM_TAG_PRIVATE = 2, /* a private heap; only it uses the slab, under its lock */
-    LM_TAG_MASK = 3
+    LM_TAG_CPU = 4,     /* a CPU's heap; used under its lock */
+    LM_TAG_MASK = 7
 };
 
 /* Frees of one foreign slab's blocks, on their way. */
@@ -210,6 +212,7 @@ extern bool (*lm_memory_short_hook)(void);
 /* 0, or the line of the invariant that the calling thread's heap or the shared structures break. */
 int lm_heap_check(void);
 
+#include "heap/percpu.h"
 #include "heap/private.h"
 
 #endif

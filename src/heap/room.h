@@ -53,6 +53,15 @@ unsigned lm_heap_aligned_class(size_t size, size_t align); /* the least class th
 void *lm_shared_malloc(size_t size, size_t align, bool *zeroed);
 bool lm_shared_is_used(void);
 
+/* -- thread.c -- */
+/* True when the calling thread is one that allocates and CPUs serve it. */
+extern __thread bool lm_thread_counted __attribute__((tls_model("initial-exec")));
+LM_INLINE bool lm_thread_on_cpus(void)
+{
+    return lm_thread_counted && __atomic_load_n(&lm_percpu_on, __ATOMIC_ACQUIRE);
+}
+void lm_heap_detach(struct lm_heap *heap); /* the caller's own: its slabs become orphans */
+
 /* -- private.c -- */
 void lm_private_free(struct lm_span *span, void *p);
 void *lm_private_resize(struct lm_span *span, void *p, size_t size);
@@ -75,6 +84,7 @@ void lm_heap_release_current(struct lm_heap *heap); /* empty current slabs */
 
 /* -- remote.c -- */
 void lm_remote_free(struct lm_span *slab, void *p);
+void lm_remote_gather(struct lm_heap *heap, struct lm_span *slab, void *p); /* in the buckets of this heap */
 void lm_remote_flush(struct lm_heap *heap);
 void lm_remote_deliver(struct lm_span *slab); /* the caller holds its mailed bit */
 bool lm_remote_receive(struct lm_heap *heap); /* empties the mailbox; true when it held any */
@@ -106,6 +116,7 @@ struct lm_span *lm_block_span(const void *p, const char *verb);
 /* -- count.c -- */
 void lm_count_malloc(size_t requested, size_t given);
 void lm_count_free(size_t given);
+int lm_heap_check_slabs(const struct lm_heap *heap); /* 0, or the line of the invariant that its slabs break */
 
 extern struct lm_heap *lm_heaps; /* the registry: atomic first, then ->next */
 

@@ -15,9 +15,16 @@
 #define PTHREAD_DESTRUCTOR_ITERATIONS 4
 #endif
 
+/* Rounds of a thread's destructors that its heap outlives. The thread sanitizer's own thread ends in one of them, and
+ * it must see the heap go. */
+enum { ROUNDS = LM_TSAN ? 1 : PTHREAD_DESTRUCTOR_ITERATIONS };
+
 struct lm_lock lm_heaps_lock = LM_LOCK_INIT(LM_RANK_HEAPS);
 struct lm_heap *lm_heaps;
 
+__thread bool lm_thread_counted;
+
+static size_t thread_live; /* atomic; counted and not ended */
 static struct lm_heap *thread_idle;
 static pthread_key_t thread_key;
 static bool thread_key_made;
@@ -77,22 +84,36 @@ void lm_single_enter(void)
                "Leave single:1 and policy:single out.\n");
 }
 
+/* Has the thread's end told to thread_ends. */
+static void thread_watch(void)
+{
+    if (thread_key_made)
+        pthread_setspecific(thread_key, &thread_key);
+}
+
 struct lm_heap *lm_heap_attach(void)
 {
     struct lm_heap *heap;
 
-    if (thread_rounds >= PTHREAD_DESTRUCTOR_ITERATIONS)
+    if (thread_rounds >= ROUNDS)
         return NULL;
+    if (!lm_thread_counted) {
+        lm_thread_counted = true;
+        lm_percpu_decide(__atomic_add_fetch(&thread_live, 1, __ATOMIC_RELAXED));
+        if (lm_thread_on_cpus()) {
+            thread_watch();
+            return NULL;
+        }
+    }
     heap = heap_obtain();
     if (!heap)
         return NULL;
     lm_heap_self = &heap->fast; /* before the next line, which may itself allocate */
-    if (thread_key_made)
-        pthread_setspecific(thread_key, heap);
+    thread_watch();
     return heap;
 }
 
-static void heap_detach(struct lm_heap *heap)
+void lm_heap_detach(struct lm_heap *heap)
 {
     lm_remote_flush(heap);
     lm_remote_receive(heap);
@@ -108,12 +129,13 @@ static void heap_detach(struct lm_heap *heap)
 
 static void thread_ends(void *arg)
 {
-    struct lm_heap *heap = arg;
-
-    if (++thread_rounds < PTHREAD_DESTRUCTOR_ITERATIONS && pthread_setspecific(thread_key, heap) == 0)
+    if (thread_rounds == 0)
+        lm_percpu_decide(__atomic_sub_fetch(&thread_live, 1, __ATOMIC_RELAXED));
+    if (++thread_rounds < ROUNDS && pthread_setspecific(thread_key, arg) == 0)
         return; /* others' destructors may still need it */
-    thread_rounds = PTHREAD_DESTRUCTOR_ITERATIONS;
-    heap_detach(heap);
+    thread_rounds = ROUNDS;
+    if (lm_heap_mine())
+        lm_heap_detach(lm_heap_mine());
 }
 
 void lm_heap_start(void)
@@ -130,13 +152,15 @@ void lm_heap_configure(void)
 
 bool lm_heap_is_used(void)
 {
-    return __atomic_load_n(&lm_heaps, __ATOMIC_RELAXED) != NULL || lm_shared_is_used();
+    return __atomic_load_n(&lm_heaps, __ATOMIC_RELAXED) || __atomic_load_n(&thread_live, __ATOMIC_RELAXED) ||
+        lm_shared_is_used();
 }
 
 void lm_heap_after_fork(void)
 {
     struct lm_heap *mine = lm_heap_mine();
-    bool alone = __atomic_load_n(&lm_remote_homeless, __ATOMIC_ACQUIRE) == 0; /* pairs with lm_remote_free */
+    /* acquire: pairs with lm_remote_free */
+    bool alone = __atomic_load_n(&lm_remote_homeless, __ATOMIC_ACQUIRE) == 0 && !lm_percpu_is_used();
 
     for (struct lm_heap *heap = lm_heaps; heap; heap = heap->next)
         if (heap != mine && heap->busy)
@@ -158,4 +182,6 @@ void lm_heap_after_fork(void)
         heap->next_idle = thread_idle;
         thread_idle = heap;
     }
+    __atomic_store_n(&thread_live, lm_thread_counted, __ATOMIC_RELAXED);
+    lm_percpu_decide(lm_thread_counted);
 }

@@ -106,4 +106,8 @@ struct lm_os_counter {
 /* A snapshot, each counter by itself exact. */
 void lm_os_counters(struct lm_os_counter out[LM_OS_CALLS]);
 
+/* -- restartable sequences ----------------------------------------------------------------------------- */
+
+#include "os/rseq.h"
+
 #endif

@@ -24,7 +24,7 @@ struct lm_span *lm_slab_create_in(uint32_t group, unsigned size_class, unsigned 
     if (zeroed)
         lm_span_prefault(slab, class->granules * LM_GRANULE);
     for (uint32_t i = 1; i < class->granules; i++) {
-        slab[i].kind = LM_CONT;
+        lm_span_set_kind(&slab[i], LM_CONT); /* neighbours look at it when they are freed */
         slab[i].granules = i;
         slab[i].holes = 0;
     }
