@@ -16,6 +16,14 @@ static const char usage[] =
 
 static void config_man(void)
 {
+    printf("The policies:\n");
+    for (size_t i = 0; i < lm_policy_count(); i++) {
+        const struct lm_policy_text *policy = lm_policy_text(i);
+
+        printf(".TP\n.B policy:%s\n%s%s%s%s\n", policy->name, policy->help, policy->settings[0] ? " Sets " : "",
+            policy->settings, policy->settings[0] ? "." : "");
+    }
+    printf(".P\nAll options:\n");
     for (size_t i = 0; i < lm_option_count(); i++) {
         const struct lm_option *option = lm_option(i);
 
@@ -35,6 +43,12 @@ static void config_list(void)
         lm_option_show(option, lm_option_value(i), value);
         printf("%-14s %-12s %-12s %-14s %s\n", option->name, value, option->standard,
             lm_origin_name(lm_option_origin(i)), option->help);
+    }
+    printf("\n%-14s %s\n", "policy", "meaning");
+    for (size_t i = 0; i < lm_policy_count(); i++) {
+        const struct lm_policy_text *policy = lm_policy_text(i);
+
+        printf("%-14s %s%s%s\n", policy->name, policy->help, policy->settings[0] ? " Sets " : "", policy->settings);
     }
 }
 

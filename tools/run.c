@@ -2,6 +2,7 @@
  *
  * The figures come by a shared file (front/report.h) that the program's loam claims and updates; time, peak
  * resident memory and page faults from the kernel, of the program and the children it waited for. */
+#include "front/options.h"
 #include "front/report.h"
 #include "loam_tool.h"
 
@@ -22,12 +23,13 @@
 extern char **environ;
 
 static const char usage[] =
-    "usage: loam run [-c CONF] [--report FILE] [--fast] [--] PROGRAM [ARGUMENT...]\n"
+    "usage: loam run [-p POLICY] [-c CONF] [--report FILE] [--fast] [--] PROGRAM [ARGUMENT...]\n"
     "\n"
     "Runs a program with loam as its malloc, and at its end reports on stderr, in six lines, what its memory\n"
     "cost: time; peak and live bytes; bytes lost to rounding; memory asked of and returned to the OS; page\n"
     "faults; misuse of the heap that was seen. Exits as the program did.\n"
     "\n"
+    "  -p POLICY       what to lean to: balanced, speed, lean, single, steady; the same as -c policy:POLICY\n"
     "  -c CONF         options, as in LOAM_CONF: \"key:value,key:value\"; `loam config` lists them\n"
     "  --report FILE   writes the report there instead of to stderr\n"
     "  --fast          does not count calls: the program runs at full speed, and the report says less\n"
@@ -37,7 +39,7 @@ static const char usage[] =
     "LOAM_LIBRARY may name the libloam-malloc.so to use.\n";
 
 struct run {
-    const char *conf, *report_path;
+    const char *policy, *conf, *report_path;
     bool fast;
     char **program;      /* and its arguments, NULL at the end */
     char file[PATH_MAX]; /* of the figures */
@@ -255,7 +257,7 @@ static int run_finish(int status, double seconds, const struct rusage *usage_of)
 /* Reads the arguments; 0, or the status to exit with (-1 for success). */
 static int run_arguments(int argc, char **argv)
 {
-    static const char *const options[] = {"-c", "--report", "--fast", "--help"};
+    static const char *const options[] = {"-p", "-c", "--report", "--fast", "--help"};
     int i = 1;
 
     for (; i < argc && argv[i][0] == '-'; i++) {
@@ -271,13 +273,15 @@ static int run_arguments(int argc, char **argv)
             run.fast = true;
         } else if (strcmp(argv[i], "-c") == 0 && has_next) {
             run.conf = argv[++i];
+        } else if (strcmp(argv[i], "-p") == 0 && has_next) {
+            run.policy = argv[++i];
         } else if (strcmp(argv[i], "--report") == 0 && has_next) {
             run.report_path = argv[++i];
-        } else if (strcmp(argv[i], "-c") == 0 || strcmp(argv[i], "--report") == 0) {
+        } else if (strcmp(argv[i], "-p") == 0 || strcmp(argv[i], "-c") == 0 || strcmp(argv[i], "--report") == 0) {
             fprintf(stderr, "loam run: %s needs a value\n", argv[i]);
             return EXIT_USAGE;
         } else {
-            return tool_bad_option("run", argv[i], options, 4);
+            return tool_bad_option("run", argv[i], options, 5);
         }
     }
     if (i >= argc) {
@@ -290,7 +294,7 @@ static int run_arguments(int argc, char **argv)
 
 int tool_run(int argc, char **argv)
 {
-    char path[PATH_MAX], library[PATH_MAX];
+    char path[PATH_MAX], library[PATH_MAX], policy[64];
     const char *why;
     struct timespec start, end;
     struct rusage usage_of;
@@ -298,6 +302,9 @@ int tool_run(int argc, char **argv)
 
     if (status)
         return status < 0 ? 0 : status;
+    snprintf(policy, sizeof policy, "policy:%s", run.policy ? run.policy : "balanced");
+    if (lm_options_parse(policy, LM_FROM_COMMAND, false) != 0) /* says which there are */
+        return EXIT_USAGE;
     if (!run_find_program(run.program[0], path)) {
         fprintf(stderr, "loam run: %s: not found\n", run.program[0]);
         return EXIT_NOT_FOUND;
@@ -318,6 +325,8 @@ int tool_run(int argc, char **argv)
     run_extend_environment("LD_PRELOAD", library, ':', true);
     if (!run.fast)
         run_extend_environment("LOAM_CONF", "stats:1", ',', false);
+    if (run.policy)
+        run_extend_environment("LOAM_CONF", policy, ',', false);
     if (run.conf)
         run_extend_environment("LOAM_CONF", run.conf, ',', false);
     clock_gettime(CLOCK_MONOTONIC, &start);

@@ -26,6 +26,14 @@ extern "C" {
 
 struct loam_heap;
 
+/* What a heap may lean to by itself; what else the process's policy sets is everybody's. */
+enum loam_heap_policy {
+    LOAM_HEAP_BALANCED,
+    LOAM_HEAP_LEAN, /* free pages inside its slabs are returned, each time about as much as an eighth of it was freed */
+    LOAM_HEAP_SINGLE, /* no lock: the caller sees to it that one thread at a time uses the heap and frees its blocks */
+    LOAM_HEAP_STEADY, /* reserve_bytes, taken and locked in memory when it is made, is all that it has: no system call later */
+};
+
 /* All fields may be 0. */
 struct loam_heap_options {
     size_t struct_bytes;              /* sizeof(struct loam_heap_options) */
@@ -38,10 +46,12 @@ struct loam_heap_options {
      * sibling, with no lock held; it may free blocks of any heap, but must not create or destroy one. */
     void (*reclaim)(struct loam_heap *heap, size_t bytes, void *arg);
     void *arg;
+    enum loam_heap_policy policy;
+    size_t reserve_bytes; /* of policy steady alone, which needs it and takes no source; about 1/64 is bookkeeping */
 };
 
-/* A new heap; options may be NULL. NULL with EINVAL when struct_bytes is none that this version knows, or the shares of
- * the parent's children would exceed its quota; NULL with ENOMEM when there is no memory. */
+/* A new heap; options may be NULL. NULL with EINVAL when struct_bytes is none that this version knows, the policy is
+ * none or lacks what it needs, or the shares of the parent's children would exceed its quota; NULL with ENOMEM when there is no memory. */
 struct loam_heap *loam_heap_create(const struct loam_heap_options *options);
 
 /* Gives back every block of the heap and destroys it, and all its descendants. NULL is allowed. */

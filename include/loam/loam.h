@@ -47,7 +47,7 @@ size_t loam_malloc_batch(size_t size, size_t count, void **out);
 void loam_free_batch(size_t count, void **blocks);
 
 /* Returns cached memory to the operating system, but for keep_bytes; the bytes returned. Also a good call for a
- * program that goes idle. */
+ * program that goes idle. Object caches are reaped first (their destructors are called). */
 size_t loam_trim(size_t keep_bytes);
 
 /* Options, as in LOAM_CONF: "key:value,key:value". 0, or -1 with EINVAL after reporting each fault on stderr; what is

@@ -5,6 +5,7 @@
  *   lock.h    the futex lock, its ranks, and the set that fork takes
  *   stm.h     transactions over words (TL2)
  *   print.h   formatting into a fixed buffer and writing it to a descriptor, without malloc
+ *   single.h  plain steps instead of atomic ones while the process has one thread
  *   check.h   assertions of invariants, and the one way to die
  *   config.h  the values that options set
  *   name.h    the nearest name, for mistyped options
@@ -21,5 +22,6 @@
 #include "base/name.h"
 #include "base/print.h"
 #include "base/stm.h"
+#include "base/single.h"
 
 #endif

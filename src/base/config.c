@@ -3,9 +3,14 @@
 
 struct lm_config lm_config = {
     .arena_bytes = (size_t)64 << 30,
+    .slab_max_bytes = (size_t)64 << 10,
+    .classes = 8,
+    .carve_bytes = 4096,
     .large_bytes = (size_t)32 << 20,
     .purge_ms = 200,
     .dirty_bytes = 0,
     .remote_batch = 128,
+    .cache = 2, /* auto */
+    .cache_threads = 16,
     .stats = false,
 };

@@ -2,6 +2,7 @@
  * because loam's critical sections are shorter than a system call. */
 #include "base/lock.h"
 #include "base/check.h"
+#include "base/single.h"
 
 #include <errno.h>
 #include <sys/syscall.h>
@@ -54,6 +55,12 @@ static bool lock_grab(struct lm_lock *lock)
 {
     uint32_t seen = FREE;
 
+    if (lm_is_single()) {
+        if (lock->state != FREE)
+            return false;
+        __atomic_store_n(&lock->state, HELD, __ATOMIC_RELAXED);
+        return true;
+    }
     return __atomic_compare_exchange_n(&lock->state, &seen, HELD, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
 }
 
@@ -92,7 +99,9 @@ void lm_lock_take_also(struct lm_lock *lock)
 
 void lm_lock_release(struct lm_lock *lock)
 {
-    if (__atomic_exchange_n(&lock->state, FREE, __ATOMIC_RELEASE) == WAITED_FOR)
+    if (lm_is_single())
+        __atomic_store_n(&lock->state, FREE, __ATOMIC_RELAXED);
+    else if (__atomic_exchange_n(&lock->state, FREE, __ATOMIC_RELEASE) == WAITED_FOR)
         lock_futex(&lock->state, LOCK_WAKE, 1);
     lock_note_released(lock);
 }

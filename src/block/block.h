@@ -1,7 +1,7 @@
 /* block: building blocks with a public API, each declared in <loam/NAME.h> and standing in src/block/NAME.c.
  *
  *   source.c   where a block's pages come from
- *   region.c   the textbook heap inside the caller's memory
+ *   region*.c  the textbook heap inside the caller's memory
  *   buddy.c    the public face of page/buddy
  *   pool.c     objects of one size that can be walked and dropped at once
  *   classes.c  a table of pools by size under a byte budget
@@ -26,6 +26,13 @@ void lm_source_unmap(const struct loam_source *source, void *p, size_t bytes);
 
 /* The contents of a part of a mapping are no longer needed; both ends are multiples of LOAM_SOURCE_GRAIN. */
 void lm_source_purge(const struct loam_source *source, void *p, size_t bytes);
+
+/* -- object caches: fork ------------------------------------------------------------------------------------ */
+bool lm_caches_fork_mine(void); /* true when the caller is inside one */
+void lm_caches_fork_take(void); /* all their locks, in and out */
+void lm_caches_fork_release(void);
+void lm_caches_fork_reset(void);
+void lm_caches_after_fork(void); /* in the child, with the heap in order: vanished threads' objects are free again */
 
 /* Writes "loam: BLOCK: FAULT: ADDRESS" and where to look further to stderr, and aborts. */
 _Noreturn void lm_block_misuse(const char *block, const char *fault, const void *p) LM_COLD;

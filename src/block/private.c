@@ -23,7 +23,9 @@ LM_PUBLIC struct loam_heap *loam_heap_create(const struct loam_heap_options *opt
 
     if (!options)
         options = &none;
-    if (options->struct_bytes != sizeof *options) {
+    if (options->struct_bytes != sizeof *options || (unsigned)options->policy > LOAM_HEAP_STEADY ||
+        (options->policy == LOAM_HEAP_STEADY) != (options->reserve_bytes != 0) ||
+        (options->reserve_bytes && options->source)) {
         errno = EINVAL;
         return NULL;
     }
@@ -35,6 +37,9 @@ LM_PUBLIC struct loam_heap *loam_heap_create(const struct loam_heap_options *opt
         .source = options->source,
         .reclaim = options->reclaim,
         .arg = options->arg,
+        .sweeps = options->policy == LOAM_HEAP_LEAN,
+        .unlocked = options->policy == LOAM_HEAP_SINGLE,
+        .reserve_bytes = options->reserve_bytes,
     };
     heap = lm_private_create(&inner);
     return heap ? private_out(heap) : NULL;

@@ -155,24 +155,17 @@ LM_PUBLIC const struct loam_source *loam_source_huge(void)
 static void *fixed_map(void *ctx, size_t bytes, size_t align)
 {
     struct fixed_source *fixed = ctx;
-    size_t units = bytes / LOAM_SOURCE_GRAIN, slack = align / LOAM_SOURCE_GRAIN - 1, skip;
-    uint32_t first = LM_BUDDY_NONE;
+    size_t units = bytes / LOAM_SOURCE_GRAIN, step = align / LOAM_SOURCE_GRAIN;
+    uint32_t phase = (uint32_t)((uintptr_t)fixed->base / LOAM_SOURCE_GRAIN & (step - 1)), first = LM_BUDDY_NONE;
 
     lm_lock_take(&fixed->lock);
-    if (units + slack >= units && units + slack <= fixed->buddy.units)
-        first = lm_buddy_alloc(&fixed->buddy, (uint32_t)(units + slack));
-    if (first == LM_BUDDY_NONE) {
-        lm_lock_release(&fixed->lock);
-        errno = ENOMEM;
-        return NULL;
-    }
-    skip = -((uintptr_t)fixed->base / LOAM_SOURCE_GRAIN + first) & slack;
-    if (skip)
-        lm_buddy_free(&fixed->buddy, first, (uint32_t)skip);
-    if (slack - skip)
-        lm_buddy_free(&fixed->buddy, (uint32_t)(first + skip + units), (uint32_t)(slack - skip));
+    if (units <= fixed->buddy.units && step <= fixed->buddy.units)
+        first = lm_buddy_alloc_aligned(&fixed->buddy, (uint32_t)units, (uint32_t)step, phase);
     lm_lock_release(&fixed->lock);
-    return fixed->base + (first + skip) * LOAM_SOURCE_GRAIN;
+    if (first != LM_BUDDY_NONE)
+        return fixed->base + (size_t)first * LOAM_SOURCE_GRAIN;
+    errno = ENOMEM;
+    return NULL;
 }
 
 static void fixed_unmap(void *ctx, void *p, size_t bytes)
@@ -293,7 +286,7 @@ LM_PUBLIC void loam_source_close(const struct loam_source *source)
 
 void lm_block_misuse(const char *block, const char *fault, const void *p)
 {
-    char buffer[256];
+    char buffer[800];
     struct lm_text text = {buffer, sizeof buffer, 0};
 
     lm_text_add(&text, "loam: %s: %s: %p", block, fault, p);

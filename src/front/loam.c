@@ -1,4 +1,5 @@
 /* loam.c: the loam_* names; see <loam/loam.h> for their contracts. */
+#include <loam/cache.h>
 #include <loam/loam.h>
 
 #include "front/calls.h"
@@ -69,13 +70,21 @@ LM_PUBLIC void loam_free_batch(size_t count, void **blocks)
 LM_PUBLIC size_t loam_trim(size_t keep_bytes)
 {
     lm_start();
+    loam_cache_reap_all();
     return lm_heap_trim(keep_bytes);
 }
 
 LM_PUBLIC int loam_configure(const char *conf)
 {
+    bool used;
+    int faults;
+
     lm_start();
-    if (lm_options_parse(conf, LM_FROM_CALL, lm_heap_is_used()) == 0)
+    used = lm_heap_is_used();
+    faults = lm_options_parse(conf, LM_FROM_CALL, used);
+    if (!used)
+        lm_start_apply();
+    if (faults == 0)
         return 0;
     errno = EINVAL;
     return -1;

@@ -6,9 +6,11 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { SIZE, MS, COUNT, BOOL };
+enum { SIZE, MS, COUNT, POWER, BOOL, POLICY, CACHE };
 enum { ANY, START };
-static const char *const option_types[] = {"size", "ms", "count", "bool"};
+static const char *const option_types[] = {"size", "ms", "count", "power of two", "bool", "policy", "name"};
+static const char *const option_caches[] = {"thread", "cpu", "auto"}; /* by value: enum lm_cache */
+enum { CACHES = sizeof option_caches / sizeof option_caches[0] };
 
 #define OPTION(n, t, field, standard, least, most, when, help) {#n, NULL, standard, help, least, most, when == START},
 static struct lm_option option_table[] = {
@@ -28,6 +30,23 @@ static const struct {
 
 enum { OPTIONS = sizeof option_table / sizeof option_table[0], VALUE_MAX = 63 };
 static uint8_t option_origin[OPTIONS];
+
+#define POLICY(name, settings, help) {#name, settings, help},
+static const struct lm_policy_text option_policies[] = {
+#include "front/policies.def"
+};
+#undef POLICY
+enum { POLICIES = sizeof option_policies / sizeof option_policies[0] };
+
+size_t lm_policy_count(void)
+{
+    return POLICIES;
+}
+
+const struct lm_policy_text *lm_policy_text(size_t i)
+{
+    return &option_policies[i];
+}
 
 /* What a program may define to choose its options when it is linked. */
 extern const char *loam_conf __attribute__((weak, visibility("default")));
@@ -72,7 +91,7 @@ enum lm_origin lm_option_origin(size_t i)
 
 const char *lm_origin_name(enum lm_origin origin)
 {
-    static const char *const names[] = {"default", "loam_conf", "LOAM_CONF", "loam_configure", "-c"};
+    static const char *const names[] = {"default", "policy", "loam_conf", "LOAM_CONF", "loam_configure", "-c"};
 
     return names[origin];
 }
@@ -82,7 +101,15 @@ void lm_option_show(const struct lm_option *option, size_t value, char out[32])
     struct lm_text text = {out, 32, 0};
     unsigned unit = 0;
 
-    if (strcmp(option->type, "size") == 0)
+    if (strcmp(option->type, "policy") == 0) {
+        lm_text_add(&text, "%s", option_policies[value].name);
+        return;
+    }
+    if (strcmp(option->type, "name") == 0) {
+        lm_text_add(&text, "%s", option_caches[value]);
+        return;
+    }
+    if (strcmp(option->type, "size") == 0 || strcmp(option->type, "power of two") == 0)
         for (; value && value % 1024 == 0 && unit < 3; unit++)
             value /= 1024;
     lm_text_add(&text, "%zu%s", value, unit ? &"k\0M\0G"[2 * (unit - 1)] : "");
@@ -108,6 +135,17 @@ static bool option_number(const char *s, size_t length, bool is_size, size_t *ou
     }
     *out = value;
     return i == length;
+}
+
+/* A name of a cache; false when it is none. */
+static bool option_cache(const char *s, size_t length, size_t *out)
+{
+    for (size_t i = 0; i < CACHES; i++)
+        if (strlen(option_caches[i]) == length && memcmp(option_caches[i], s, length) == 0) {
+            *out = i;
+            return true;
+        }
+    return false;
 }
 
 /* One line on stderr about a fault, with what would be right. */
@@ -153,6 +191,62 @@ static bool option_bad_value(enum lm_origin origin, size_t i, const char *value,
     return false;
 }
 
+static bool option_bad_policy(enum lm_origin origin, const char *value, size_t length)
+{
+    const char *names[POLICIES];
+    char advice[160] = "; there are";
+    struct lm_text text = {advice, sizeof advice, strlen(advice)};
+    int nearest;
+
+    for (size_t i = 0; i < POLICIES; i++) {
+        names[i] = option_policies[i].name;
+        lm_text_add(&text, "%s %s", i ? "," : "", names[i]);
+    }
+    nearest = lm_name_nearest(value, length, names, POLICIES);
+    if (nearest >= 0)
+        lm_text_add(&text, "; did you mean \"%s\"?", names[nearest]);
+    option_complain(origin, "unknown policy", value, length, advice);
+    return false;
+}
+
+static void option_set_default(size_t i)
+{
+    const char *standard = option_table[i].standard;
+    size_t value = LM_BALANCED;
+
+    if (option_place[i].type == CACHE)
+        option_cache(standard, strlen(standard), &value);
+    else if (option_place[i].type != POLICY)
+        option_number(standard, strlen(standard), true, &value);
+    option_set(i, value, LM_FROM_DEFAULT);
+}
+
+void lm_options_reset(void)
+{
+    for (size_t i = 0; i < OPTIONS; i++)
+        option_set_default(i);
+}
+
+/* A policy sets what has not been set by itself, now or before; so the order of the two does not matter. */
+static void option_set_policy(size_t i, size_t policy, enum lm_origin origin)
+{
+    for (size_t k = 0; k < OPTIONS; k++)
+        if (option_origin[k] == LM_FROM_POLICY)
+            option_set_default(k);
+    lm_options_parse(option_policies[policy].settings, LM_FROM_POLICY, false);
+    option_set(i, policy, origin);
+}
+
+static bool option_parse_policy(size_t i, const char *value, size_t length, enum lm_origin origin)
+{
+    for (size_t p = 0; p < POLICIES; p++)
+        if (strlen(option_policies[p].name) == length && memcmp(option_policies[p].name, value, length) == 0) {
+            option_set_policy(i, p, origin);
+            return true;
+        }
+    return option_bad_policy(origin, value, length);
+}
+
 static bool option_parse_one(const char *item, size_t length, enum lm_origin origin, bool running)
 {
     const char *colon = memchr(item, ':', length);
@@ -163,20 +257,29 @@ static bool option_parse_one(const char *item, size_t length, enum lm_origin ori
 
         if (strlen(option->name) != key_length || memcmp(option->name, item, key_length) != 0)
             continue;
+        if (!colon && option_place[i].type == POLICY)
+            return option_bad_policy(origin, "", 0);
         if (!colon)
             return option_bad_value(origin, i, "", 0, lm_option_value(i));
         value_length = length - key_length - 1;
-        if (!option_number(colon + 1, value_length, option_place[i].type == SIZE, &value))
-            return option_bad_value(origin, i, colon + 1, value_length, lm_option_value(i));
-        if (value < option->least || value > option->most)
-            return option_bad_value(
-                origin, i, colon + 1, value_length, value < option->least ? option->least : option->most);
         if (running && option->start_only) {
             option_complain(
                 origin, "too late for option", item, key_length, ": it can only be chosen before the first allocation");
             return false;
         }
-        option_set(i, value, origin);
+        if (option_place[i].type == POLICY)
+            return option_parse_policy(i, colon + 1, value_length, origin);
+        if (option_place[i].type == CACHE ? !option_cache(colon + 1, value_length, &value)
+                                          : !option_number(colon + 1, value_length,
+                                                option_place[i].type == SIZE || option_place[i].type == POWER, &value))
+            return option_bad_value(origin, i, colon + 1, value_length, lm_option_value(i));
+        if (option_place[i].type == POWER && !lm_is_power2(value))
+            return option_bad_value(origin, i, colon + 1, value_length, value ? (size_t)1 << lm_log2_floor(value) : 1);
+        if (value < option->least || value > option->most)
+            return option_bad_value(
+                origin, i, colon + 1, value_length, value < option->least ? option->least : option->most);
+        if (origin != LM_FROM_POLICY || option_origin[i] == LM_FROM_DEFAULT)
+            option_set(i, value, origin);
         return true;
     }
     return option_unknown(origin, item, key_length);

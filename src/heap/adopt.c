@@ -131,6 +131,14 @@ struct orphan_search {
     struct lm_span *found; /* a chain through the annexes' mail_next, which the child owns whole */
 };
 
+/* True of the slabs of the child's one thread, and of CPUs: their locks were held when the process forked. */
+static bool orphan_keeps_owner(const struct lm_span *slab, const struct lm_heap *mine)
+{
+    const struct lm_heap *owner = lm_slab_owner(slab);
+
+    return owner && (owner == mine || owner->tag & LM_TAG_CPU);
+}
+
 static void orphan_find(struct lm_span *slab, void *arg)
 {
     struct orphan_search *search = arg;
@@ -139,7 +147,7 @@ static void orphan_find(struct lm_span *slab, void *arg)
         return;
     /* every mailed bit is void: whoever was to deliver is gone, or is this thread, which was not at it */
     lm_slab_forget_buckets(slab);
-    if (search->mine && lm_slab_owner(slab) == search->mine && !lm_slab_is_mailed(slab))
+    if (orphan_keeps_owner(slab, search->mine) && !lm_slab_is_mailed(slab))
         return;
     lm_slab_annex(slab)->mail_next = search->found ? lm_span_id_of(search->found) : 0;
     search->found = slab;
@@ -153,16 +161,16 @@ void lm_orphans_after_fork(struct lm_heap *mine)
     orphans = (struct lm_lists){0};
     if (mine)
         mine->mailbox = 0;
+    lm_percpu_fork_mail();
     lm_page_each(orphan_find, &search);
-    for (unsigned i = 0; mine && i < LM_BUCKETS; i++)
-        if (mine->bucket[i].slab)
-            lm_slab_open_bucket(mine->bucket[i].slab); /* which was forgotten with those of others */
+    if (mine)
+        lm_remote_reopen(mine);
     for (slab = search.found; slab; slab = search.found) {
         lm_span_id next = lm_slab_annex(slab)->mail_next;
 
         search.found = next ? lm_span_at(next) : NULL;
-        if (mine && lm_slab_owner(slab) == mine) {
-            lm_lists_settle(&mine->lists, slab, lm_slab_collect(slab, true));
+        if (orphan_keeps_owner(slab, mine)) {
+            lm_lists_settle(&lm_slab_owner(slab)->lists, slab, lm_slab_collect(slab, true));
             continue;
         }
         lm_slab_rebuild(slab);

@@ -5,28 +5,18 @@
 static struct lm_counts count_here;
 struct lm_counts *lm_counts = &count_here;
 
-static void count_add(uint64_t *counter, uint64_t n)
-{
-    __atomic_fetch_add(counter, n, __ATOMIC_RELAXED);
-}
-
 void lm_count_malloc(size_t requested, size_t given)
 {
-    uint64_t live = __atomic_add_fetch(&lm_counts->live_bytes, given, __ATOMIC_RELAXED);
-    uint64_t peak = __atomic_load_n(&lm_counts->peak_bytes, __ATOMIC_RELAXED);
-
-    while (live > peak &&
-        !__atomic_compare_exchange_n(&lm_counts->peak_bytes, &peak, live, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
-        ;
-    count_add(&lm_counts->allocations, 1);
-    count_add(&lm_counts->requested_bytes, requested);
-    count_add(&lm_counts->rounded_bytes, given);
+    lm_count_raise(&lm_counts->peak_bytes, lm_count_add(&lm_counts->live_bytes, given));
+    lm_count_add(&lm_counts->allocations, 1);
+    lm_count_add(&lm_counts->requested_bytes, requested);
+    lm_count_add(&lm_counts->rounded_bytes, given);
 }
 
 void lm_count_free(size_t given)
 {
-    count_add(&lm_counts->live_bytes, 0 - (uint64_t)given);
-    count_add(&lm_counts->frees, 1);
+    lm_count_add(&lm_counts->live_bytes, 0 - (uint64_t)given);
+    lm_count_add(&lm_counts->frees, 1);
 }
 
 LM_RACY static void count_span(struct lm_span *span, void *arg)
@@ -51,9 +41,16 @@ LM_RACY static void count_span(struct lm_span *span, void *arg)
 
 LM_RACY void lm_heap_stats(struct lm_heap_stats *out)
 {
+    size_t cached, cached_bytes;
+
     *out = (struct lm_heap_stats){0};
     lm_page_each(count_span, out);
     lm_huge_stats(out);
+    lm_percpu_cached(&cached, &cached_bytes);
+    cached_bytes = lm_min(cached_bytes, out->small_live_bytes);
+    out->free_objects += cached;
+    out->small_free_bytes += cached_bytes;
+    out->small_live_bytes -= cached_bytes;
     for (struct lm_heap *heap = __atomic_load_n(&lm_heaps, __ATOMIC_ACQUIRE); heap; heap = heap->next) {
         out->heaps++;
         out->idle_heaps += !heap->busy;
@@ -62,13 +59,19 @@ LM_RACY void lm_heap_stats(struct lm_heap_stats *out)
 
 int lm_heap_check(void)
 {
-    struct lm_heap *heap = lm_heap_mine();
     int fault = lm_page_check();
 
     if (!fault)
         fault = lm_orphans_check();
-    if (fault || !heap)
-        return fault;
+    if (!fault && lm_heap_mine())
+        fault = lm_heap_check_slabs(lm_heap_mine());
+    return fault ? fault : lm_percpu_check();
+}
+
+int lm_heap_check_slabs(const struct lm_heap *heap)
+{
+    int fault = 0;
+
     for (unsigned c = 0; c < LM_CLASSES && !fault; c++) {
         if (heap->current[c] != LM_SLAB_NONE)
             fault = heap->current[c]->kind == LM_SLAB_CURRENT ? lm_slab_check(heap->current[c]) : __LINE__;

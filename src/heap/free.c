@@ -84,7 +84,8 @@ _Noreturn static LM_COLD void misuse_of_free(const char *verb, const void *p)
 
 static bool block_is_free(const struct lm_span *slab, const void *p)
 {
-    return lm_slab_is_free(slab, p) || (lm_slab_is_awaited(slab) && lm_object_is_marked(p));
+    return lm_slab_is_free(slab, p) ||
+        ((lm_slab_is_awaited(slab) || lm_span_is_cpu(slab)) && lm_object_is_marked(p));
 }
 
 struct lm_span *lm_block_span(const void *p, const char *verb)
@@ -151,6 +152,7 @@ void lm_heap_free(void *p)
     struct lm_heap *heap;
     struct lm_span *span;
 
+    lm_single_guard();
     if (!p || (!lm_config.stats && free_foreign(p)))
         return;
     saved = errno;
@@ -172,5 +174,6 @@ void lm_heap_free(void *p)
         free_local(span, p);
     else
         lm_remote_free(span, p);
+    lm_scavenge_later();
     errno = saved;
 }

@@ -15,6 +15,15 @@ const struct lm_fast lm_heap_none = {
     .by_class = {[0 ... LM_CLASSES - LM_DIRECT_CLASSES - 1] = LM_SLAB_NONE},
 };
 
+bool (*lm_memory_short_hook)(void);
+
+bool lm_memory_is_short(void)
+{
+    bool (*hook)(void) = __atomic_load_n(&lm_memory_short_hook, __ATOMIC_RELAXED);
+
+    return hook && hook() && (lm_heap_trim(0), true);
+}
+
 /* -- lists of slabs -------------------------------------------------------------------------------------- */
 
 void lm_lists_link(lm_span_id *head, struct lm_span *slab)
@@ -25,7 +34,7 @@ void lm_lists_link(lm_span_id *head, struct lm_span *slab)
     slab->next = *head;
     if (*head)
         lm_span_at(*head)->prev = id;
-    *head = id;
+    __atomic_store_n(head, id, __ATOMIC_RELAXED); /* for the hint in lm_orphans_take */
 }
 
 void lm_lists_unlink(lm_span_id *head, struct lm_span *slab)
@@ -35,7 +44,7 @@ void lm_lists_unlink(lm_span_id *head, struct lm_span *slab)
     if (slab->prev)
         lm_span_at(slab->prev)->next = slab->next;
     else
-        *head = slab->next;
+        __atomic_store_n(head, slab->next, __ATOMIC_RELAXED);
     slab->next = slab->prev = 0;
 }
 
@@ -115,6 +124,8 @@ void lm_heap_push_zero(struct lm_span *slab)
 
     slab->countdown = 1; /* the free that got us here is credited below */
     lm_lists_credit(&heap->lists, slab, 1);
+    if (!heap->tag) /* others have come by lm_heap_free, some with a lock that they still hold */
+        lm_scavenge_later();
 }
 
 /* -- malloc ---------------------------------------------------------------------------------------------- */
@@ -122,6 +133,7 @@ void lm_heap_push_zero(struct lm_span *slab)
 void lm_heap_set_current(struct lm_heap *heap, unsigned size_class, struct lm_span *slab)
 {
     size_t size = lm_class[size_class].size, from;
+    unsigned before = size_class;
 
     heap->current[size_class] = slab;
     if (slab != LM_SLAB_NONE) {
@@ -130,11 +142,14 @@ void lm_heap_set_current(struct lm_heap *heap, unsigned size_class, struct lm_sp
     }
     if (heap->tag)
         return;
+    while (before && lm_class_serving[before - 1] == size_class)
+        before--; /* classes that are left out */
     if (size > LM_DIRECT_MAX) {
-        heap->fast.by_class[size_class - LM_DIRECT_CLASSES] = slab;
+        for (unsigned c = before; c <= size_class; c++)
+            heap->fast.by_class[c - LM_DIRECT_CLASSES] = slab;
         return;
     }
-    from = size_class ? lm_class[size_class - 1].size / 16 + 1 : 0;
+    from = before ? lm_class[before - 1].size / 16 + 1 : 0;
     for (size_t i = from; i <= size / 16; i++)
         heap->fast.direct[i] = slab;
 }
@@ -166,7 +181,9 @@ static struct lm_span *heap_next_slab(struct lm_heap *heap, unsigned size_class)
         return slab;
     lm_remote_flush(heap); /* a heap that grows is a good moment to let go of what is others' */
     slab = lm_slab_create(size_class, heap->colour++, lm_heap_tag(heap));
-    if (!slab && lm_heap_trim(0) > 0)
+    if (!slab && !(heap->tag & LM_TAG_CPU) && lm_heap_trim(0) > 0) /* a trim would take the CPU's lock */
+        slab = lm_slab_create(size_class, heap->colour++, lm_heap_tag(heap));
+    if (!slab && lm_memory_is_short())
         slab = lm_slab_create(size_class, heap->colour++, lm_heap_tag(heap));
     return slab;
 }
@@ -215,13 +232,24 @@ void *lm_heap_malloc(size_t size, bool *zeroed)
     if (!zeroed)
         zeroed = &ignored;
     *zeroed = false;
-    if (size > LM_SLAB_MAX)
+    lm_single_guard();
+    if (lm_config.heaps)
+        return lm_shared_malloc(size, 1, zeroed);
+    if (size > lm_config.slab_max_bytes)
         return lm_large_malloc(size, 1, zeroed);
-    size_class = lm_class_of(size);
+    size_class = lm_class_for(size);
     heap = lm_heap_mine();
-    if (!heap)
-        heap = lm_heap_attach();
-    p = heap ? lm_heap_take(heap, size_class, zeroed) : lm_orphans_malloc(size_class);
+    if (lm_thread_on_cpus()) {
+        if (heap) /* from before */
+            lm_heap_detach(heap);
+        p = lm_percpu_malloc(size_class, zeroed);
+    } else {
+        if (!heap)
+            heap = lm_heap_attach();
+        p = heap                  ? lm_heap_take(heap, size_class, zeroed)
+            : lm_thread_on_cpus() ? lm_percpu_malloc(size_class, zeroed)
+                                  : lm_orphans_malloc(size_class);
+    }
     if (!p)
         errno = ENOMEM;
     else if (lm_config.stats)
@@ -231,11 +259,11 @@ void *lm_heap_malloc(size_t size, bool *zeroed)
 
 unsigned lm_heap_aligned_class(size_t size, size_t align)
 {
-    unsigned size_class = lm_class_of(lm_align_up(size, align));
+    unsigned size_class = lm_class_for(lm_align_up(size, align));
 
     /* an object is aligned to the largest power of two that divides its class's size */
     while (lm_class[size_class].size & (align - 1))
-        size_class++;
+        size_class = lm_class_serving[size_class + 1];
     return size_class;
 }
 
@@ -250,15 +278,18 @@ void *lm_heap_malloc_aligned(size_t size, size_t align)
     if (align <= 16)
         return lm_heap_malloc(size, NULL);
     size = lm_max(size, 1);
-    if (size <= LM_SLAB_MAX && align <= LM_SLAB_MAX)
+    lm_single_guard();
+    if (lm_config.heaps)
+        return lm_shared_malloc(size, align, &zeroed);
+    if (size <= lm_config.slab_max_bytes && align <= lm_config.slab_max_bytes)
         return lm_heap_malloc(lm_class[lm_heap_aligned_class(size, align)].size, NULL);
     return lm_large_malloc(size, align, &zeroed);
 }
 
 size_t lm_heap_good_size(size_t size)
 {
-    if (size <= LM_SLAB_MAX)
-        return lm_class[lm_class_of(size)].size;
+    if (size <= lm_config.slab_max_bytes)
+        return lm_class[lm_class_for(size)].size;
     return size > PTRDIFF_MAX ? SIZE_MAX : lm_align_up(size, lm_os_page_size());
 }
 
@@ -266,11 +297,15 @@ size_t lm_heap_trim(size_t keep_bytes)
 {
     struct lm_heap *heap = lm_heap_mine();
 
+    lm_single_guard();
     if (heap) {
         lm_remote_flush(heap);
         lm_remote_receive(heap);
         lm_heap_release_current(heap);
     }
+    if (lm_config.heaps)
+        lm_heap_sweep();
+    lm_percpu_drain();
     return lm_page_purge(keep_bytes);
 }
 

@@ -5,6 +5,7 @@
  *   free.c     the slow road of free: whose block is it, and is it one
  *   remote.c   frees of other threads' blocks: gathering, pushing, mailboxes
  *   thread.c   heaps come with threads and go with them; the registry
+ *   percpu.h   caches and slabs of CPUs, instead of threads (percpu.c, cpus.c)
  *   adopt.c    slabs whose thread is gone
  *   large.c    blocks with a span of their own
  *   private.h  heaps of their own: many threads', with a quota, returned at once (private.c, quota.c)
@@ -34,7 +35,8 @@ enum {
 enum {
     LM_TAG_COUNTS = 1,  /* every call is counted (config stats) */
     LM_TAG_PRIVATE = 2, /* a private heap; only it uses the slab, under its lock */
-    LM_TAG_MASK = 3
+    LM_TAG_CPU = 4,     /* a CPU's heap; used under its lock */
+    LM_TAG_MASK = 7
 };
 
 /* Frees of one foreign slab's blocks, on their way. */
@@ -144,6 +146,9 @@ size_t lm_heap_good_size(size_t size);
 /* Returns what is cached, by this thread and in common, to the OS; the bytes returned. */
 size_t lm_heap_trim(size_t keep_bytes);
 
+/* Returns the free pages inside the slabs of shared heaps (config heaps). */
+void lm_heap_sweep(void);
+
 /* True once any thread has allocated: what only counts before must not change any more. */
 bool lm_heap_is_used(void);
 
@@ -154,6 +159,9 @@ void lm_heap_flush(void);
 
 /* Once, before anything else: secret and key. The caller has read the options. */
 void lm_heap_start(void);
+
+/* After it, and again while nothing is allocated and the options have changed. */
+void lm_heap_configure(void);
 
 /* In the child after fork: the other threads' heaps are adopted. */
 void lm_heap_after_fork(void);
@@ -180,9 +188,14 @@ extern struct lm_counts *lm_counts; /* may be pointed elsewhere before the first
 /* Called, when not NULL, with the text of a misuse report before the process aborts. */
 extern void (*lm_misuse_hook)(const char *text);
 
+/* Called, when not NULL, when memory is short, with none of the heap's locks held: true when asking again may help. What
+ * it calls may allocate and free. */
+extern bool (*lm_memory_short_hook)(void);
+
 /* 0, or the line of the invariant that the calling thread's heap or the shared structures break. */
 int lm_heap_check(void);
 
+#include "heap/percpu.h"
 #include "heap/private.h"
 
 #endif

@@ -25,7 +25,8 @@ enum { HUGE_FIRST_SLOTS = 128, HUGE_LATELY = 16 };
 struct lm_lock lm_huge_lock = LM_LOCK_INIT(LM_RANK_HUGE);
 
 static struct huge_block *huge_table;
-static size_t huge_slots, huge_count, huge_bytes, huge_dead;
+static size_t huge_slots, huge_count, huge_bytes;
+static uint64_t huge_dead;
 static uintptr_t huge_lately[HUGE_LATELY]; /* freed starts, only for reports */
 static unsigned huge_lately_next;
 
@@ -140,10 +141,13 @@ static void huge_bury(void)
 void *lm_huge_malloc(size_t bytes, size_t align)
 {
     struct huge_block block = {.bytes = bytes, .mapped = bytes};
-    void *p = lm_os_map(bytes, lm_max(align, lm_os_page_size()));
+    bool in_huge_pages = lm_config.huge_bytes && bytes >= LM_HUGE_PAGE;
+    void *p = lm_os_map(bytes, lm_max(align, in_huge_pages ? LM_HUGE_PAGE : lm_os_page_size()));
 
     if (!p)
         return NULL;
+    if (in_huge_pages)
+        lm_os_advise_huge(p, bytes);
     block.start = (uintptr_t)p;
     if (huge_insert(block))
         return p;
@@ -171,7 +175,7 @@ bool lm_huge_free(void *p)
     lm_os_purge(p, block.mapped);
     block.bytes = 0;
     huge_insert(block); /* cannot fail: the slot it left is still there */
-    __atomic_fetch_add(&huge_dead, 1, __ATOMIC_RELAXED);
+    lm_count_add(&huge_dead, 1);
     return true;
 }
 

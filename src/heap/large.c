@@ -27,10 +27,14 @@ void *lm_large_malloc(size_t size, size_t align, bool *zeroed)
     if (span) {
         span->large.bytes = bytes;
         p = lm_span_start(span);
+        if (*zeroed)
+            lm_span_prefault(span, bytes);
     } else {
         *zeroed = true;
         p = lm_huge_malloc(bytes, align * LM_GRANULE);
         if (!p && lm_heap_trim(0) > 0)
+            p = lm_huge_malloc(bytes, align * LM_GRANULE);
+        if (!p && lm_memory_is_short())
             p = lm_huge_malloc(bytes, align * LM_GRANULE);
     }
     if (!p)

@@ -8,47 +8,27 @@
 #include <errno.h>
 #include <string.h>
 
+enum { SWEEP_BYTES = 256 << 10 };                           /* freed in a heap that sweeps, before it does */
 enum { CHUNK_BYTES = 1 << 20, CHUNK_MAX_BYTES = 64 << 20 }; /* asked of a source: the first, doubling, the largest */
 
 static struct lm_private *private_idle; /* destroyed, waiting for reuse; linked by sibling */
 static uint32_t private_groups;         /* numbers given out */
 
-/* -- coming and going ---------------------------------------------------------------------------------------- */
+/* -- locking ------------------------------------------------------------------------------------------------ */
 
-struct lm_private *lm_private_create(const struct lm_private_options *options)
+static void private_enter(struct lm_private *heap)
 {
-    struct lm_private *heap;
-    uint32_t group = 0;
-
-    lm_lock_take(&lm_privates_lock);
-    heap = private_idle;
-    if (heap)
-        private_idle = heap->sibling;
-    if (options->source)
-        group = ++private_groups;
-    lm_lock_release(&lm_privates_lock);
-    if (!heap && !(heap = lm_meta_alloc(sizeof *heap))) {
-        errno = ENOMEM;
-        return NULL;
-    }
-    memset(heap, 0, sizeof *heap);
-    lm_heap_init(&heap->heap, LM_TAG_PRIVATE);
-    heap->lock = (struct lm_lock)LM_LOCK_INIT(LM_RANK_PRIVATE);
-    heap->source = options->source;
-    heap->group = group;
-    heap->quota_bytes = options->quota_bytes ? options->quota_bytes : SIZE_MAX;
-    heap->share_bytes = options->share_bytes;
-    heap->reclaim = options->reclaim;
-    heap->arg = options->arg;
-    strncpy(heap->name, options->name ? options->name : "", sizeof heap->name - 1);
-    if (lm_quota_join(heap, options->parent))
-        return heap;
-    lm_lock_take(&lm_privates_lock);
-    heap->sibling = private_idle;
-    private_idle = heap;
-    lm_lock_release(&lm_privates_lock);
-    return NULL;
+    if (!heap->unlocked)
+        lm_lock_take(&heap->lock);
 }
+
+static void private_leave(struct lm_private *heap)
+{
+    if (!heap->unlocked)
+        lm_lock_release(&heap->lock);
+}
+
+/* -- coming and going ---------------------------------------------------------------------------------------- */
 
 static void private_release_list(lm_span_id *head)
 {
@@ -82,21 +62,83 @@ static void private_empty(struct lm_private *heap)
     }
     private_release_list(&heap->heap.lists.full);
     private_release_list(&heap->large);
-    while (heap->group && (memory = lm_arena_drop(heap->group, &bytes)) != NULL)
-        if (heap->source->unmap)
+    while (heap->group && !heap->steady && (memory = lm_arena_drop(heap->group, &bytes)) != NULL)
+        if (!heap->source)
+            lm_os_unmap(memory, bytes); /* a steady heap's reserve */
+        else if (heap->source->unmap)
             heap->source->unmap(heap->source->ctx, memory, bytes);
     heap->chunk_bytes = 0;
+}
+
+/* Takes all the memory that a steady heap will have. */
+static bool private_reserve(struct lm_private *heap, size_t reserve_bytes)
+{
+    size_t granules = reserve_bytes / LM_GRANULE + 1;
+    /* descriptors and the buddy's part: less than two hundredths */
+    size_t bytes = (granules + 2 + granules * 2 * sizeof(struct lm_span) / LM_GRANULE) * LM_GRANULE;
+    void *memory = reserve_bytes <= PTRDIFF_MAX / 2 ? lm_os_map(bytes, LM_GRANULE) : NULL;
+
+    errno = ENOMEM;
+    if (!memory)
+        return false;
+    if ((lm_os_lock(memory, bytes) || lm_os_populate(memory, bytes)) && lm_arena_add(memory, bytes, heap->group))
+        return heap->steady = true;
+    lm_os_unmap(memory, bytes);
+    return false;
+}
+
+struct lm_private *lm_private_create(const struct lm_private_options *options)
+{
+    struct lm_private *heap;
+    uint32_t group = 0;
+
+    lm_lock_take(&lm_privates_lock);
+    heap = private_idle;
+    if (heap)
+        private_idle = heap->sibling;
+    if (options->source || options->reserve_bytes)
+        group = ++private_groups;
+    lm_lock_release(&lm_privates_lock);
+    if (!heap && !(heap = lm_meta_alloc(sizeof *heap))) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    memset(heap, 0, sizeof *heap);
+    lm_heap_init(&heap->heap, LM_TAG_PRIVATE);
+    heap->lock = (struct lm_lock)LM_LOCK_INIT(LM_RANK_PRIVATE);
+    heap->source = options->source;
+    heap->group = group;
+    heap->quota_bytes = options->quota_bytes ? options->quota_bytes : SIZE_MAX;
+    heap->share_bytes = options->share_bytes;
+    heap->reclaim = options->reclaim;
+    heap->uncounted = options->uncounted;
+    heap->sweeps = options->sweeps;
+    heap->unlocked = options->unlocked;
+    heap->arg = options->arg;
+    strncpy(heap->name, options->name ? options->name : "", sizeof heap->name - 1);
+    if (!options->reserve_bytes || private_reserve(heap, options->reserve_bytes)) {
+        if (lm_quota_join(heap, options->parent))
+            return heap;
+        heap->steady = false;
+        private_empty(heap);
+    }
+    lm_lock_take(&lm_privates_lock);
+    heap->sibling = private_idle;
+    private_idle = heap;
+    lm_lock_release(&lm_privates_lock);
+    return NULL;
 }
 
 void lm_private_reset(struct lm_private *heap)
 {
     for (struct lm_private *child = heap->children; child; child = child->sibling)
         lm_private_reset(child);
-    lm_lock_take(&heap->lock);
+    private_enter(heap);
     private_empty(heap);
-    lm_lock_release(&heap->lock);
+    private_leave(heap);
     /* the children have given theirs back: what is left was this heap's own */
     lm_quota_uncharge(heap, __atomic_load_n(&heap->used_bytes, __ATOMIC_RELAXED));
+    lm_scavenge_later();
 }
 
 void lm_private_destroy(struct lm_private *heap)
@@ -104,6 +146,10 @@ void lm_private_destroy(struct lm_private *heap)
     while (heap->children)
         lm_private_destroy(heap->children);
     lm_private_reset(heap);
+    if (heap->steady) {
+        heap->steady = false;
+        private_empty(heap);
+    }
     lm_quota_leave(heap);
     lm_lock_take(&lm_privates_lock);
     heap->sibling = private_idle;
@@ -119,6 +165,8 @@ static bool private_grow(struct lm_private *heap, uint32_t granules)
     size_t least = ((size_t)granules + 1) * LM_GRANULE, want;
     void *memory;
 
+    if (heap->steady)
+        return false;
     least += lm_align_up(granules * sizeof(struct lm_span) * 2, LM_GRANULE); /* descriptors and the buddy's part */
     want = lm_max(least, lm_min(lm_max(heap->chunk_bytes * 2, CHUNK_BYTES), CHUNK_MAX_BYTES));
     for (;; want = lm_max(want / 2, least)) {
@@ -172,31 +220,47 @@ static void *private_large(struct lm_private *heap, size_t bytes, size_t align, 
 
 /* -- blocks ----------------------------------------------------------------------------------------------------- */
 
+/* What a request is given: its class, or (false) a span, and in *bytes how much; 0 bytes: more than there can be. */
+static bool private_round(size_t size, size_t align, unsigned *size_class, size_t *bytes)
+{
+    const size_t most = (size_t)(LM_MAX_GRANULES / 4) * LM_GRANULE;
+
+    if (size <= lm_config.slab_max_bytes && align <= lm_config.slab_max_bytes) {
+        *size_class = align <= 16 ? lm_class_for(size) : lm_heap_aligned_class(lm_max(size, 1), align);
+        *bytes = lm_class[*size_class].size;
+        return true;
+    }
+    *bytes = size <= most && align <= most ? lm_align_up(lm_max(size, 1), lm_os_page_size()) : 0;
+    return false;
+}
+
+void *lm_private_take(struct lm_private *heap, size_t size, size_t align, bool *zeroed)
+{
+    unsigned size_class;
+    size_t bytes;
+
+    *zeroed = false;
+    if (private_round(size, align, &size_class, &bytes))
+        return lm_heap_take(&heap->heap, size_class, zeroed);
+    return bytes ? private_large(heap, bytes, align, zeroed) : NULL;
+}
+
 void *lm_private_malloc(struct lm_private *heap, size_t size, size_t align, bool *zeroed)
 {
-    bool small = size <= LM_SLAB_MAX && align <= LM_SLAB_MAX;
-    unsigned size_class = 0;
+    unsigned size_class;
     size_t bytes;
     void *p;
 
-    *zeroed = false;
-    if (small) {
-        size_class = align <= 16 ? lm_class_of(size) : lm_heap_aligned_class(lm_max(size, 1), align);
-        bytes = lm_class[size_class].size;
-    } else if (size <= (size_t)(LM_MAX_GRANULES / 4) * LM_GRANULE &&
-        align <= (size_t)(LM_MAX_GRANULES / 4) * LM_GRANULE) {
-        bytes = lm_align_up(lm_max(size, 1), lm_os_page_size());
-    } else {
-        errno = ENOMEM;
+    lm_single_guard();
+    private_round(size, align, &size_class, &bytes);
+    if (!heap->uncounted && bytes && !lm_quota_charge(heap, bytes))
         return NULL;
-    }
-    if (!lm_quota_charge(heap, bytes))
-        return NULL;
-    lm_lock_take(&heap->lock);
-    p = small ? lm_heap_take(&heap->heap, size_class, zeroed) : private_large(heap, bytes, align, zeroed);
-    lm_lock_release(&heap->lock);
+    private_enter(heap);
+    p = lm_private_take(heap, size, align, zeroed);
+    private_leave(heap);
     if (!p) {
-        lm_quota_uncharge(heap, bytes);
+        if (!heap->uncounted && bytes)
+            lm_quota_uncharge(heap, bytes);
         errno = ENOMEM;
     } else if (lm_config.stats) {
         lm_count_malloc(size, bytes);
@@ -209,12 +273,49 @@ static struct lm_private *private_owner(const struct lm_span *span)
     return (struct lm_private *)(void *)lm_slab_owner(span);
 }
 
+static size_t private_sweep_list(lm_span_id id)
+{
+    size_t bytes = 0;
+
+    for (; id; id = lm_span_at(id)->next)
+        bytes += lm_slab_punch(lm_span_at(id));
+    return bytes;
+}
+
+/* Under the heap's lock. Full slabs are looked at, too: a few of their objects may be free. */
+static size_t private_sweep(struct lm_private *heap)
+{
+    size_t bytes = private_sweep_list(heap->heap.lists.full);
+
+    heap->freed_bytes = 0;
+    lm_heap_release_current(&heap->heap);
+    for (unsigned c = 0; c < LM_CLASSES; c++) {
+        if (heap->heap.current[c] != LM_SLAB_NONE)
+            bytes += lm_slab_punch(heap->heap.current[c]);
+        bytes += private_sweep_list(heap->heap.lists.partial[c]);
+    }
+    return bytes;
+}
+
+size_t lm_private_sweep(struct lm_private *heap)
+{
+    size_t bytes = 0;
+
+    private_enter(heap);
+    if (lm_config.holes)
+        bytes = private_sweep(heap);
+    else
+        lm_heap_release_current(&heap->heap);
+    private_leave(heap);
+    return bytes;
+}
+
 void lm_private_free(struct lm_span *span, void *p)
 {
     struct lm_private *heap = private_owner(span);
     size_t bytes;
 
-    lm_lock_take(&heap->lock);
+    private_enter(heap);
     if (lm_span_kind(span) == LM_LARGE) {
         bytes = span->large.bytes;
         lm_lists_unlink(&heap->large, span);
@@ -223,11 +324,16 @@ void lm_private_free(struct lm_span *span, void *p)
     } else {
         bytes = lm_slab_object_size(span);
         lm_slab_put(span, p);
+        span->flags &= (uint8_t)~LM_SLAB_SWEPT;
         if (--span->countdown == 0)
             lm_heap_push_zero(span);
     }
-    lm_lock_release(&heap->lock);
-    lm_quota_uncharge(heap, bytes);
+    if (heap->sweeps && (heap->freed_bytes += bytes) >= SWEEP_BYTES &&
+        heap->freed_bytes >= __atomic_load_n(&heap->used_bytes, __ATOMIC_RELAXED) / 8)
+        private_sweep(heap);
+    private_leave(heap);
+    if (!heap->uncounted)
+        lm_quota_uncharge(heap, bytes);
 }
 
 /* A large block that stays large and in place; false when it cannot. */
@@ -237,16 +343,22 @@ static bool private_resize_large(struct lm_private *heap, struct lm_span *span, 
     uint32_t granules = (uint32_t)((bytes + LM_GRANULE - 1) / LM_GRANULE);
     bool done = true;
 
-    if (bytes > old && !lm_quota_charge(heap, bytes - old))
+    if (!heap->uncounted && bytes > old && !lm_quota_charge(heap, bytes - old))
         return false;
-    lm_lock_take(&heap->lock);
+    private_enter(heap);
     if (granules < span->granules)
         lm_span_shrink(span, granules);
     else if (granules > span->granules)
         done = lm_span_grow(span, granules);
     if (done)
         span->large.bytes = bytes;
-    lm_lock_release(&heap->lock);
+    private_leave(heap);
+    if (done && lm_config.stats) {
+        lm_count_free(old);
+        lm_count_malloc(size, bytes);
+    }
+    if (heap->uncounted)
+        return done;
     if (done && bytes < old)
         lm_quota_uncharge(heap, old - bytes);
     else if (!done)
@@ -263,9 +375,10 @@ void *lm_private_resize(struct lm_span *span, void *p, size_t size)
 
     if (!large && size <= old && size >= old / 2)
         return p;
-    if (large && size > LM_SLAB_MAX && private_resize_large(heap, span, size))
+    if (large && size > lm_config.slab_max_bytes && !(heap->uncounted && size > lm_config.large_bytes) &&
+        private_resize_large(heap, span, size))
         return p;
-    q = lm_private_malloc(heap, size, 16, &zeroed);
+    q = heap->uncounted ? lm_shared_malloc(size, 1, &zeroed) : lm_private_malloc(heap, size, 1, &zeroed);
     if (!q)
         return NULL;
     memcpy(q, p, lm_min(old, size));
@@ -298,7 +411,7 @@ static void private_count_list(lm_span_id id, struct lm_private_stats *out)
 void lm_private_stats(struct lm_private *heap, struct lm_private_stats *out)
 {
     *out = (struct lm_private_stats){0};
-    lm_lock_take(&heap->lock);
+    private_enter(heap);
     for (unsigned c = 0; c < LM_CLASSES; c++) {
         const struct lm_span *slab = heap->heap.current[c];
 
@@ -310,7 +423,7 @@ void lm_private_stats(struct lm_private *heap, struct lm_private_stats *out)
     }
     private_count_list(heap->heap.lists.full, out);
     private_count_list(heap->large, out);
-    lm_lock_release(&heap->lock);
+    private_leave(heap);
 }
 
 /* The live bytes of a list, into *live. */
@@ -338,7 +451,7 @@ int lm_private_check(struct lm_private *heap)
     size_t live = 0;
     int fault = 0;
 
-    lm_lock_take(&heap->lock);
+    private_enter(heap);
     for (unsigned c = 0; c < LM_CLASSES && !fault; c++) {
         const struct lm_span *slab = heap->heap.current[c];
 
@@ -353,10 +466,10 @@ int lm_private_check(struct lm_private *heap)
         fault = private_check_list(heap, heap->heap.lists.full, LM_SLAB_FULL, &live);
     if (!fault)
         fault = private_check_list(heap, heap->large, LM_LARGE, &live);
-    lm_lock_release(&heap->lock);
+    private_leave(heap);
     for (const struct lm_private *child = heap->children; child; child = child->sibling)
         live += __atomic_load_n(&child->used_bytes, __ATOMIC_RELAXED);
-    if (!fault && live != __atomic_load_n(&heap->used_bytes, __ATOMIC_RELAXED))
+    if (!fault && !heap->uncounted && live != __atomic_load_n(&heap->used_bytes, __ATOMIC_RELAXED))
         fault = __LINE__;
     return fault;
 }

@@ -3,6 +3,7 @@
  *
  *   private.c   blocks: slabs and spans of the heap's own, under its lock
  *   quota.c     the tree of heaps: hard limits, shares, and what is lent between siblings
+ *   shared.c    the few heaps that all threads share when they are to have none of their own (config heaps)
  *
  * A private heap is a struct lm_heap that no thread is attached to, so the common path of malloc and free never takes
  * one of its slabs for its own: frees come by the slow road, see LM_TAG_PRIVATE in the owner field, and take the
@@ -27,6 +28,11 @@ struct lm_private {
     const struct loam_source *source; /* NULL: everybody's arenas */
     uint32_t group;                   /* of its arenas; 0: everybody's */
     size_t chunk_bytes;               /* asked of the source last */
+    bool uncounted;                   /* no quota here or above: nothing is charged */
+    bool sweeps;                      /* free pages inside slabs are returned */
+    bool unlocked;                    /* the caller sees to it that one thread at a time is in it */
+    bool steady;                      /* it has what it was made with, and asks for no more */
+    size_t freed_bytes;               /* since the last sweep */
     lm_span_id large;                 /* first large block */
 
     struct lm_private *parent, *children, *sibling; /* LM_RANK_PRIVATES; siblings also link what waits for reuse */
@@ -38,9 +44,9 @@ struct lm_private {
     char name[32];
 
     /* atomic, written by every thread that uses it or a descendant */
-    size_t used_bytes __attribute__((aligned(LM_CACHE_LINE))); /* charged */
-    size_t peak_bytes;
-    uint32_t wanting; /* children below their share that were refused */
+    uint64_t used_bytes __attribute__((aligned(LM_CACHE_LINE))); /* charged */
+    uint64_t peak_bytes;
+    uint64_t wanting; /* children below their share that were refused */
     uint32_t wants;   /* this one is among its parent's */
     uint64_t refused; /* requests, by the quota of this heap or of an ancestor */
 };
@@ -54,6 +60,9 @@ struct lm_private_options {
     void (*reclaim)(
         struct loam_heap *heap, size_t bytes, void *arg); /* <loam/heap.h>; the heap under its public name */
     void *arg;
+    bool uncounted; /* never charged; it must have no quota and no parent */
+    bool sweeps, unlocked;
+    size_t reserve_bytes; /* all that it will ever have, resident from the start; 0: no such limit */
 };
 
 /* NULL with ENOMEM, or with EINVAL when the parent's quota cannot cover its children's shares. */
@@ -65,6 +74,12 @@ void lm_private_reset(struct lm_private *heap);
 
 /* As lm_heap_malloc_aligned, in the heap. */
 void *lm_private_malloc(struct lm_private *heap, size_t size, size_t align, bool *zeroed);
+
+/* The same with the heap's lock held and nothing charged; size is not 0. NULL: no memory. */
+void *lm_private_take(struct lm_private *heap, size_t size, size_t align, bool *zeroed);
+
+/* Returns the pages of the heap's that no live object lies on; the bytes. */
+size_t lm_private_sweep(struct lm_private *heap);
 
 /* The private heap of a block, or NULL. Aborts when p is no block. */
 struct lm_private *lm_private_of(const void *p);

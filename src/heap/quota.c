@@ -56,9 +56,8 @@ bool lm_quota_join(struct lm_private *heap, struct lm_private *parent)
 /* The heap wants no more. */
 static void quota_content(struct lm_private *heap)
 {
-    if (heap->parent && __atomic_load_n(&heap->wants, __ATOMIC_RELAXED) &&
-        __atomic_exchange_n(&heap->wants, 0, __ATOMIC_RELAXED))
-        __atomic_fetch_sub(&heap->parent->wanting, 1, __ATOMIC_RELAXED);
+    if (heap->parent && __atomic_load_n(&heap->wants, __ATOMIC_RELAXED) && lm_flag_swap(&heap->wants, 0))
+        lm_count_add(&heap->parent->wanting, 0 - (uint64_t)1);
 }
 
 void lm_quota_leave(struct lm_private *heap)
@@ -93,19 +92,10 @@ bool lm_quota_set(struct lm_private *heap, size_t quota_bytes, size_t share_byte
 
 /* -- charging ----------------------------------------------------------------------------------------------- */
 
-static void quota_peak(struct lm_private *heap, size_t used)
-{
-    size_t peak = __atomic_load_n(&heap->peak_bytes, __ATOMIC_RELAXED);
-
-    while (used > peak &&
-        !__atomic_compare_exchange_n(&heap->peak_bytes, &peak, used, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
-        ;
-}
-
 static void quota_uncharge_upto(struct lm_private *heap, struct lm_private *end, size_t bytes)
 {
     for (; heap != end; heap = heap->parent)
-        __atomic_fetch_sub(&heap->used_bytes, bytes, __ATOMIC_RELAXED);
+        lm_count_add(&heap->used_bytes, 0 - (uint64_t)bytes);
 }
 
 void lm_quota_uncharge(struct lm_private *heap, size_t bytes)
@@ -126,7 +116,7 @@ static bool quota_try(struct lm_private *heap, size_t bytes, struct lm_private *
     struct lm_private *child = NULL;
 
     for (struct lm_private *h = heap; h; child = h, h = h->parent) {
-        size_t used = __atomic_add_fetch(&h->used_bytes, bytes, __ATOMIC_RELAXED);
+        size_t used = lm_count_add(&h->used_bytes, bytes);
         bool over = used < bytes || used > __atomic_load_n(&h->quota_bytes, __ATOMIC_RELAXED);
 
         if (over || quota_borrows(h, used)) {
@@ -137,7 +127,7 @@ static bool quota_try(struct lm_private *heap, size_t bytes, struct lm_private *
         }
     }
     for (struct lm_private *h = heap; h; h = h->parent) {
-        quota_peak(h, __atomic_load_n(&h->used_bytes, __ATOMIC_RELAXED));
+        lm_count_raise(&h->peak_bytes, __atomic_load_n(&h->used_bytes, __ATOMIC_RELAXED));
         quota_content(h);
     }
     return true;
@@ -172,13 +162,13 @@ bool lm_quota_charge(struct lm_private *heap, size_t bytes)
     if (quota_try(heap, bytes, &refusing, &below))
         return true;
     if (below && __atomic_load_n(&below->used_bytes, __ATOMIC_RELAXED) + bytes <= below->share_bytes) {
-        if (!__atomic_exchange_n(&below->wants, 1, __ATOMIC_RELAXED))
-            __atomic_fetch_add(&refusing->wanting, 1, __ATOMIC_RELAXED);
+        if (!lm_flag_swap(&below->wants, 1))
+            lm_count_add(&refusing->wanting, 1);
         quota_ask(refusing, below, bytes);
         if (quota_try(heap, bytes, &refusing, &below))
             return true;
     }
-    __atomic_fetch_add(&heap->refused, 1, __ATOMIC_RELAXED);
+    lm_count_add(&heap->refused, 1);
     errno = ENOMEM;
     return false;
 }

@@ -31,6 +31,9 @@ static void remote_send(struct lm_heap *heap, struct lm_bucket *bucket)
     struct lm_span *slab = bucket->slab;
     int saved = errno;
 
+    /* the others' links are proved where the chain is taken; this one's link is about to be replaced */
+    if (LM_UNLIKELY(!lm_object_is_marked(bucket->tail)))
+        lm_slab_die_overwritten(slab, bucket->tail);
     heap->pending -= bucket->count;
     bucket->slab = NULL;
     bucket->count = 0;
@@ -48,15 +51,24 @@ void lm_remote_flush(struct lm_heap *heap)
             remote_send(heap, &heap->bucket[i]);
 }
 
+void lm_remote_reopen(struct lm_heap *heap)
+{
+    for (unsigned i = 0; i < LM_BUCKETS; i++)
+        if (heap->bucket[i].slab)
+            lm_slab_open_bucket(heap->bucket[i].slab);
+}
+
 void lm_remote_free(struct lm_span *slab, void *p)
 {
     struct lm_heap *heap = lm_heap_mine();
     struct lm_object *object = p;
-    struct lm_bucket *bucket;
 
-    if (!heap) { /* early, late, or a thread that has only ever freed a few: straight to the slab */
-        int saved = errno;
+    if (!heap) { /* served by CPUs, or early, late, or only ever freed a few: straight to the slab */
+        int saved;
 
+        if (lm_percpu_free(slab, p))
+            return;
+        saved = errno;
         /* before the push and after the delivery (the push is a release): read in the child of a fork only */
         __atomic_fetch_add(&lm_remote_homeless, 1, __ATOMIC_RELAXED);
         if (lm_slab_push_remote(slab, object, object, false))
@@ -65,6 +77,14 @@ void lm_remote_free(struct lm_span *slab, void *p)
         errno = saved;
         return;
     }
+    lm_remote_gather(heap, slab, p);
+}
+
+void lm_remote_gather(struct lm_heap *heap, struct lm_span *slab, void *p)
+{
+    struct lm_object *object = p;
+    struct lm_bucket *bucket;
+
     bucket = &heap->bucket[((uintptr_t)slab / sizeof *slab) % LM_BUCKETS];
     if (bucket->slab != slab) {
         if (bucket->slab)

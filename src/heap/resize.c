@@ -40,7 +40,7 @@ static void *resize_large(struct lm_span *span, void *p, size_t size)
     if (granules < span->granules)
         lm_span_shrink(span, granules);
     else if (granules > span->granules && !lm_span_grow(span, granules))
-        return resize_move(p, span->large.bytes, size, size >= GROW_BY_REMAP);
+        return resize_move(p, span->large.bytes, size, size >= GROW_BY_REMAP && !lm_config.reserve_bytes);
     if (lm_config.stats) {
         lm_count_free(span->large.bytes);
         lm_count_malloc(size, bytes);
@@ -51,9 +51,11 @@ static void *resize_large(struct lm_span *span, void *p, size_t size)
 
 void *lm_heap_realloc(void *p, size_t size)
 {
-    struct lm_span *span = lm_block_span(p, "realloc");
+    struct lm_span *span;
     size_t bytes;
 
+    lm_single_guard();
+    span = lm_block_span(p, "realloc");
     if (size > PTRDIFF_MAX - LM_GRANULE) {
         errno = ENOMEM;
         return NULL;
@@ -69,7 +71,7 @@ void *lm_heap_realloc(void *p, size_t size)
     if (lm_span_is_private(span))
         return lm_private_resize(span, p, size);
     if (lm_span_kind(span) == LM_LARGE) {
-        if (size > LM_SLAB_MAX && size <= lm_config.large_bytes)
+        if (size > lm_config.slab_max_bytes && size <= lm_config.large_bytes)
             return resize_large(span, p, size);
         return resize_move(p, span->large.bytes, size, size > lm_config.large_bytes);
     }

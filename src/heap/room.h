@@ -22,6 +22,21 @@ LM_INLINE bool lm_span_is_private(const struct lm_span *span)
     return (uintptr_t)__atomic_load_n(&span->owner, __ATOMIC_RELAXED) & LM_TAG_PRIVATE;
 }
 
+/* Dies when the calling thread is not the one that the process was promised to keep to (config single). */
+void lm_single_enter(void) LM_COLD;
+
+LM_INLINE void lm_single_guard(void)
+{
+    if (LM_UNLIKELY(lm_config.single))
+        lm_single_enter();
+}
+
+/* True of a slab of a CPU's heap, whose free blocks may wait, marked, in the CPU's list. */
+LM_INLINE bool lm_span_is_cpu(const struct lm_span *span)
+{
+    return (uintptr_t)__atomic_load_n(&span->owner, __ATOMIC_RELAXED) & LM_TAG_CPU;
+}
+
 /* The calling thread's heap, made when there is none yet; NULL when the thread is past having one or memory is
  * out. */
 struct lm_heap *lm_heap_attach(void);
@@ -35,9 +50,23 @@ LM_INLINE struct lm_heap *lm_heap_mine(void)
 
 /* Makes a heap that owns nothing, in zeroed memory. */
 void lm_heap_init(struct lm_heap *heap, unsigned tag);
+bool lm_memory_is_short(void); /* asks everybody to give memory back; true when asking again may help */
 /* A block of the class, from the heap's own slabs; NULL: no memory. */
 void *lm_heap_take(struct lm_heap *heap, unsigned size_class, bool *zeroed);
-unsigned lm_heap_aligned_class(size_t size, size_t align); /* the least class that gives both; each <= LM_SLAB_MAX */
+unsigned lm_heap_aligned_class(size_t size, size_t align); /* the least class that gives both; each <= slab_max */
+
+/* -- shared.c: heaps that all threads use (config heaps) -- */
+void *lm_shared_malloc(size_t size, size_t align, bool *zeroed);
+bool lm_shared_is_used(void);
+
+/* -- thread.c -- */
+/* True when the calling thread is one that allocates and CPUs serve it. */
+extern __thread bool lm_thread_counted __attribute__((tls_model("initial-exec")));
+LM_INLINE bool lm_thread_on_cpus(void)
+{
+    return lm_thread_counted && __atomic_load_n(&lm_percpu_on, __ATOMIC_ACQUIRE);
+}
+void lm_heap_detach(struct lm_heap *heap); /* the caller's own: its slabs become orphans */
 
 /* -- private.c -- */
 void lm_private_free(struct lm_span *span, void *p);
@@ -61,7 +90,9 @@ void lm_heap_release_current(struct lm_heap *heap); /* empty current slabs */
 
 /* -- remote.c -- */
 void lm_remote_free(struct lm_span *slab, void *p);
+void lm_remote_gather(struct lm_heap *heap, struct lm_span *slab, void *p); /* in the buckets of this heap */
 void lm_remote_flush(struct lm_heap *heap);
+void lm_remote_reopen(struct lm_heap *heap); /* in a fork's child, after lm_slab_forget_buckets of all slabs */
 void lm_remote_deliver(struct lm_span *slab); /* the caller holds its mailed bit */
 bool lm_remote_receive(struct lm_heap *heap); /* empties the mailbox; true when it held any */
 void lm_remote_close(struct lm_heap *heap);   /* nothing can be mailed to the heap any more */
@@ -92,6 +123,7 @@ struct lm_span *lm_block_span(const void *p, const char *verb);
 /* -- count.c -- */
 void lm_count_malloc(size_t requested, size_t given);
 void lm_count_free(size_t given);
+int lm_heap_check_slabs(const struct lm_heap *heap); /* 0, or the line of the invariant that its slabs break */
 
 extern struct lm_heap *lm_heaps; /* the registry: atomic first, then ->next */
 

@@ -15,9 +15,16 @@
 #define PTHREAD_DESTRUCTOR_ITERATIONS 4
 #endif
 
+/* Rounds of a thread's destructors that its heap outlives. The thread sanitizer's own thread ends in one of them, and
+ * it must see the heap go. */
+enum { ROUNDS = LM_TSAN ? 1 : PTHREAD_DESTRUCTOR_ITERATIONS };
+
 struct lm_lock lm_heaps_lock = LM_LOCK_INIT(LM_RANK_HEAPS);
 struct lm_heap *lm_heaps;
 
+__thread bool lm_thread_counted;
+
+static uint64_t thread_live; /* atomic; counted and not ended */
 static struct lm_heap *thread_idle;
 static pthread_key_t thread_key;
 static bool thread_key_made;
@@ -64,22 +71,49 @@ static struct lm_heap *heap_obtain(void)
     return heap;
 }
 
+void lm_single_enter(void)
+{
+    static const void *only; /* relaxed: two threads that come first at once are a breach of the promise anyhow */
+    const void *me = &lm_heap_self;
+    const void *seen = __atomic_load_n(&only, __ATOMIC_RELAXED);
+
+    if (!seen)
+        __atomic_store_n(&only, me, __ATOMIC_RELAXED);
+    else if (seen != me)
+        lm_die("loam: single: a second thread uses the heap, but the program was promised to have only one. "
+               "Leave single:1 and policy:single out.\n");
+}
+
+/* Has the thread's end told to thread_ends. */
+static void thread_watch(void)
+{
+    if (thread_key_made)
+        pthread_setspecific(thread_key, &thread_key);
+}
+
 struct lm_heap *lm_heap_attach(void)
 {
     struct lm_heap *heap;
 
-    if (thread_rounds >= PTHREAD_DESTRUCTOR_ITERATIONS)
+    if (thread_rounds >= ROUNDS)
         return NULL;
+    if (!lm_thread_counted) {
+        lm_thread_counted = true;
+        lm_percpu_decide(lm_count_add(&thread_live, 1));
+        if (lm_thread_on_cpus()) {
+            thread_watch();
+            return NULL;
+        }
+    }
     heap = heap_obtain();
     if (!heap)
         return NULL;
     lm_heap_self = &heap->fast; /* before the next line, which may itself allocate */
-    if (thread_key_made)
-        pthread_setspecific(thread_key, heap);
+    thread_watch();
     return heap;
 }
 
-static void heap_detach(struct lm_heap *heap)
+void lm_heap_detach(struct lm_heap *heap)
 {
     lm_remote_flush(heap);
     lm_remote_receive(heap);
@@ -95,29 +129,38 @@ static void heap_detach(struct lm_heap *heap)
 
 static void thread_ends(void *arg)
 {
-    struct lm_heap *heap = arg;
-
-    if (++thread_rounds < PTHREAD_DESTRUCTOR_ITERATIONS && pthread_setspecific(thread_key, heap) == 0)
+    if (thread_rounds == 0)
+        lm_percpu_decide(lm_count_add(&thread_live, (uint64_t)-1));
+    if (++thread_rounds < ROUNDS && pthread_setspecific(thread_key, arg) == 0)
         return; /* others' destructors may still need it */
-    thread_rounds = PTHREAD_DESTRUCTOR_ITERATIONS;
-    heap_detach(heap);
+    thread_rounds = ROUNDS;
+    if (lm_heap_mine())
+        lm_heap_detach(lm_heap_mine());
 }
 
 void lm_heap_start(void)
 {
     lm_secret = (uintptr_t)lm_os_random(0x6c6f616d);
-    thread_key_made = pthread_key_create(&thread_key, thread_ends) == 0;
+    /* a process that is promised to stay single has no thread whose end matters */
+    thread_key_made = !lm_config.single && pthread_key_create(&thread_key, thread_ends) == 0;
+}
+
+void lm_heap_configure(void)
+{
+    lm_class_space((unsigned)lm_config.classes);
 }
 
 bool lm_heap_is_used(void)
 {
-    return __atomic_load_n(&lm_heaps, __ATOMIC_RELAXED) != NULL;
+    return __atomic_load_n(&lm_heaps, __ATOMIC_RELAXED) || __atomic_load_n(&thread_live, __ATOMIC_RELAXED) ||
+        lm_shared_is_used();
 }
 
 void lm_heap_after_fork(void)
 {
     struct lm_heap *mine = lm_heap_mine();
-    bool alone = __atomic_load_n(&lm_remote_homeless, __ATOMIC_ACQUIRE) == 0; /* pairs with lm_remote_free */
+    /* acquire: pairs with lm_remote_free */
+    bool alone = __atomic_load_n(&lm_remote_homeless, __ATOMIC_ACQUIRE) == 0 && !lm_percpu_is_used();
 
     for (struct lm_heap *heap = lm_heaps; heap; heap = heap->next)
         if (heap != mine && heap->busy)
@@ -139,4 +182,6 @@ void lm_heap_after_fork(void)
         heap->next_idle = thread_idle;
         thread_idle = heap;
     }
+    __atomic_store_n(&thread_live, lm_thread_counted, __ATOMIC_RELAXED);
+    lm_percpu_decide(lm_thread_counted);
 }

@@ -24,9 +24,9 @@ static struct lm_os_counter os_counter[LM_OS_CALLS];
 
 static void os_count(enum lm_os_call call, bool done, size_t bytes)
 {
-    __atomic_fetch_add(done ? &os_counter[call].calls : &os_counter[call].failed, 1, __ATOMIC_RELAXED);
+    lm_count_add(done ? &os_counter[call].calls : &os_counter[call].failed, 1);
     if (done)
-        __atomic_fetch_add(&os_counter[call].bytes, bytes, __ATOMIC_RELAXED);
+        lm_count_add(&os_counter[call].bytes, bytes);
 }
 
 void lm_os_counters(struct lm_os_counter out[LM_OS_CALLS])
@@ -144,6 +144,16 @@ bool lm_os_populate(void *p, size_t bytes)
 {
     int saved = errno;
     bool done = madvise(p, bytes, MADV_POPULATE_WRITE) == 0;
+
+    os_count(LM_OS_ADVISE, done, bytes);
+    errno = saved;
+    return done;
+}
+
+bool lm_os_lock(void *p, size_t bytes)
+{
+    int saved = errno;
+    bool done = mlock(p, bytes) == 0;
 
     os_count(LM_OS_ADVISE, done, bytes);
     errno = saved;

@@ -41,6 +41,13 @@ bool lm_os_purge(void *p, size_t bytes);
 void lm_os_advise_huge(void *p, size_t bytes);
 bool lm_os_populate(void *p, size_t bytes);
 
+/* Faults a range in and keeps it there (mlock); false: a limit forbids it, and some of it may be there. */
+bool lm_os_lock(void *p, size_t bytes);
+
+/* What a huge page covers at the least: on x86-64, and on aarch64 with pages of 4 KiB; elsewhere more, where advice for
+ * a smaller range is ignored. */
+#define LM_HUGE_PAGE ((size_t)2 << 20)
+
 /* -- threads, time, chance --------------------------------------------------------------------------- */
 
 unsigned lm_os_cpu(void);       /* the CPU the caller runs on just now */
@@ -98,5 +105,9 @@ struct lm_os_counter {
 
 /* A snapshot, each counter by itself exact. */
 void lm_os_counters(struct lm_os_counter out[LM_OS_CALLS]);
+
+/* -- restartable sequences ----------------------------------------------------------------------------- */
+
+#include "os/rseq.h"
 
 #endif

@@ -121,8 +121,9 @@ struct lm_span *lm_span_of(const void *p)
     return NULL;
 }
 
-/* Makes the descriptors of the granules below `upto` writable. */
-static bool arena_describe(struct lm_arena *arena, uint32_t upto)
+/* Makes the descriptors of the granules below `upto` writable. LM_RACY: the common path reads lm_first_arena plainly; a
+ * thread that was given a pointer by another sees what was written before that. */
+LM_RACY static bool arena_describe(struct lm_arena *arena, uint32_t upto)
 {
     size_t page = lm_os_page_size(), from, to;
 
@@ -143,6 +144,20 @@ static bool arena_describe(struct lm_arena *arena, uint32_t upto)
     return true;
 }
 
+/* Asks for huge pages behind the granules from `first` up to the frontier. Whole ones only; the rest of the last is asked
+ * for together with what follows it. */
+static void arena_advise(const struct lm_arena *arena, uint32_t first)
+{
+    char *start = arena->base + (size_t)first * LM_GRANULE, *end = arena->base + (size_t)arena->frontier * LM_GRANULE;
+    uintptr_t from = lm_align_down((uintptr_t)start, LM_HUGE_PAGE), to = lm_align_down((uintptr_t)end, LM_HUGE_PAGE);
+
+    if (!lm_config.huge_bytes || (size_t)(arena->frontier - arena->head) * LM_GRANULE <= lm_config.huge_bytes)
+        return;
+    from = lm_max(from, lm_align_up((uintptr_t)(arena->base + arena->head * LM_GRANULE), LM_HUGE_PAGE));
+    if (from < to)
+        lm_os_advise_huge((void *)from, to - from);
+}
+
 /* Moves the frontier up by `granules`. */
 static bool arena_commit(struct lm_arena *arena, uint32_t granules)
 {
@@ -154,6 +169,8 @@ static bool arena_commit(struct lm_arena *arena, uint32_t granules)
         !lm_os_commit(arena->base + (size_t)arena->frontier * LM_GRANULE, (size_t)granules * LM_GRANULE))
         return false;
     arena->frontier += granules;
+    if (arena->group == 0)
+        arena_advise(arena, arena->frontier - granules);
     return true;
 }
 
@@ -231,6 +248,46 @@ struct lm_arena *lm_arena_create(uint32_t granules)
     }
     arena_publish(arena);
     return arena;
+}
+
+/* Makes memory resident; false: a limit forbids to lock it there. */
+static bool arena_hold(void *p, size_t bytes)
+{
+    size_t page = lm_os_page_size();
+    char *start = (char *)lm_align_down((uintptr_t)p, page);
+
+    bytes = lm_align_up((size_t)((char *)p - start) + bytes, page);
+    if (lm_os_lock(start, bytes))
+        return true;
+    lm_os_populate(start, bytes); /* the next best: it stays while there is no need to swap */
+    return false;
+}
+
+bool lm_page_reserve(size_t bytes)
+{
+    uint32_t granules = (uint32_t)lm_min((bytes + LM_GRANULE - 1) / LM_GRANULE, LM_MAX_GRANULES / 2);
+    struct lm_arena *arena = &lm_arenas[0];
+    bool held = false;
+
+    lm_lock_take(&lm_page_lock);
+    if ((lm_arena_count || lm_arena_create(granules)) && arena->granules - arena->head >= granules) {
+        uint32_t upto = arena->head + granules, first = arena->frontier;
+
+        held = upto <= first || arena_commit(arena, upto - first);
+        if (held && upto > first)
+            lm_buddy_free(&arena->buddy, first, upto - first);
+    }
+    if (held) { /* what placing a span there touches, too */
+        char *meta = arena->base + arena_buddy_at(arena->granules);
+
+        arena->reserved = arena->head + granules;
+        held = arena_hold(arena->base + (size_t)arena->head * LM_GRANULE, (size_t)granules * LM_GRANULE);
+        held &= arena_hold(arena->base, arena->reserved * sizeof(struct lm_span));
+        held &= arena_hold(meta, arena->reserved * sizeof(struct lm_buddy_links));
+        held &= arena_hold(arena->buddy.state, arena->reserved);
+    }
+    lm_lock_release(&lm_page_lock);
+    return held;
 }
 
 bool lm_arena_add(void *memory, size_t bytes, uint32_t group)

@@ -13,6 +13,7 @@ struct lm_arena {
     uint32_t described;    /* granules below it have writable descriptors; >= frontier */
     uint32_t number;       /* its place in lm_arenas */
     uint32_t group;        /* whose it is; 0: everybody's */
+    uint32_t reserved;     /* granules below it are resident for ever (config reserve): never dirty, never returned */
     struct lm_buddy buddy; /* clean free granules below the frontier */
 };
 

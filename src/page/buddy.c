@@ -90,6 +90,41 @@ uint32_t lm_buddy_alloc(struct lm_buddy *buddy, uint32_t units)
     return unit;
 }
 
+uint32_t lm_buddy_alloc_aligned(struct lm_buddy *buddy, uint32_t units, uint32_t align, uint32_t phase)
+{
+    uint32_t first, skip, taken;
+
+    phase &= align - 1;
+    if (units == 0 || units > buddy->units || align - 1 > buddy->units)
+        return LM_BUDDY_NONE;
+    taken = phase ? units + align - 1 : (uint32_t)lm_max(units, align); /* a block is a multiple of its length */
+    first = lm_buddy_alloc(buddy, taken);
+    if (first == LM_BUDDY_NONE)
+        return LM_BUDDY_NONE;
+    skip = -(first + phase) & (align - 1);
+    lm_buddy_free(buddy, first, skip);
+    lm_buddy_free(buddy, first + skip + units, taken - skip - units);
+    return first + skip;
+}
+
+void lm_buddy_know(struct lm_buddy *buddy, uint32_t first, uint32_t units)
+{
+    LM_ASSERT(units && buddy->state[first] == 0);
+    buddy->state[first] = LM_BUDDY_LIVE;
+    buddy->links[first].next = units;
+}
+
+uint32_t lm_buddy_known(const struct lm_buddy *buddy, uint32_t first)
+{
+    return buddy->state[first] == LM_BUDDY_LIVE ? buddy->links[first].next : 0;
+}
+
+void lm_buddy_forget(struct lm_buddy *buddy, uint32_t first)
+{
+    LM_ASSERT(buddy->state[first] == LM_BUDDY_LIVE);
+    buddy->state[first] = 0;
+}
+
 /* The start of the free block that holds the unit, or LM_BUDDY_NONE. */
 static uint32_t buddy_block_of(const struct lm_buddy *buddy, uint32_t unit)
 {
@@ -163,4 +198,28 @@ int lm_buddy_check(const struct lm_buddy *buddy)
         }
     }
     return sum != buddy->free_units ? __LINE__ : 0;
+}
+
+int lm_buddy_check_known(const struct lm_buddy *buddy)
+{
+    int broken = lm_buddy_check(buddy);
+    uint32_t unit = 0, free_units = 0;
+
+    while (!broken && unit < buddy->units) {
+        uint32_t known = lm_buddy_known(buddy, unit), units = known;
+
+        if (!known) {
+            if (buddy->state[unit] == 0 || buddy->state[unit] > LM_BUDDY_ORDERS)
+                return __LINE__; /* neither free nor known */
+            units = (uint32_t)1 << (buddy->state[unit] - 1);
+            free_units += units;
+        }
+        if (units > buddy->units - unit)
+            return __LINE__;
+        for (uint32_t inside = unit + 1; inside < unit + units; inside++)
+            if (buddy->state[inside])
+                return __LINE__;
+        unit += units;
+    }
+    return broken ? broken : free_units != buddy->free_units ? __LINE__ : 0;
 }

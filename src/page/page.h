@@ -62,6 +62,11 @@ struct lm_span {
             uint64_t freed_ms;
         } dirty;
         struct {
+            uint8_t *state;
+            uint64_t magic;
+            char *first;
+        } objects; /* of an object cache's slab, in each of its granules; see block/cache.h */
+        struct {
             size_t bytes; /* usable */
         } large;
     };
@@ -146,6 +151,13 @@ void lm_span_shrink(struct lm_span *span, uint32_t granules);
 /* Returns dirty memory to the OS now, down to keep_bytes; the bytes returned. */
 size_t lm_page_purge(size_t keep_bytes);
 
+/* Before anything is allocated: makes so many bytes of the first arena resident and locks them, with what it takes to place
+ * spans there; they are never returned. False: not all of it is locked (a limit: RLIMIT_MEMLOCK), or not there. */
+bool lm_page_reserve(size_t bytes);
+
+/* Gives a clean span's first `bytes` memory at once, up to config prefault. */
+void lm_span_prefault(const struct lm_span *span, size_t bytes);
+
 /* Zeroed memory for bookkeeping, aligned to a cache line, never freed; NULL when there is none. At most
  * one granule at a time. */
 void *lm_meta_alloc(size_t bytes);
@@ -155,6 +167,18 @@ void *lm_meta_alloc(size_t bytes);
 enum { LM_META_MOST = 9 << 10 };
 void *lm_meta_take(size_t bytes);
 void lm_meta_give(void *p, size_t bytes);
+/* Returns what has been dirty for longer than purge_ms; true when more is left, which is younger. */
+bool lm_page_age(void);
+
+/* To be called, when not NULL, after memory was freed that could be returned, by whoever holds no lock: it may make a
+ * thread, which allocates. See front/scavenger.c. */
+extern void (*lm_scavenge_hook)(void);
+
+LM_INLINE void lm_scavenge_later(void)
+{
+    if (LM_UNLIKELY(lm_scavenge_hook != NULL))
+        lm_scavenge_hook();
+}
 
 struct lm_page_stats {
     size_t reserved_bytes; /* address space of all arenas */

@@ -8,6 +8,7 @@
 #include <errno.h>
 
 size_t lm_used_granules;
+void (*lm_scavenge_hook)(void);
 static size_t span_peak_granules;
 
 /* Makes the descriptor of a fresh span. */
@@ -60,8 +61,22 @@ static struct lm_span *span_find(uint32_t granules, uint32_t align, enum lm_kind
 {
     struct lm_span *span = lm_dirty_take(granules, align);
 
-    *zeroed = !span;
-    return span ? span_start(span, granules, kind) : span_find_clean(0, granules, align, kind);
+    *zeroed = false;
+    if (span)
+        return span_start(span, granules, kind);
+    span = span_find_clean(0, granules, align, kind);
+    if (span) {
+        const struct lm_arena *arena = lm_arena_of(span);
+
+        *zeroed = lm_arena_granule(arena, span) >= arena->reserved;
+    }
+    return span;
+}
+
+void lm_span_prefault(const struct lm_span *span, size_t bytes)
+{
+    if (lm_config.prefault_bytes && bytes > lm_os_page_size())
+        lm_os_populate(lm_span_start(span), lm_min(bytes, lm_config.prefault_bytes));
 }
 
 /* True when an arena has the address space, so that it was the kernel who refused: a further arena would not help. */
@@ -107,12 +122,15 @@ struct lm_span *lm_span_alloc_in(uint32_t group, uint32_t granules, uint32_t ali
 /* Granules that belong to nobody any more. */
 static void span_release(struct lm_arena *arena, uint32_t first, uint32_t granules)
 {
+    uint32_t held =
+        arena->group ? granules : (uint32_t)lm_min(arena->reserved - lm_min(first, arena->reserved), granules);
+
     lm_used_granules -= granules;
-    if (arena->group) {
-        lm_buddy_free(&arena->buddy, first, granules);
+    if (held)
+        lm_buddy_free(&arena->buddy, first, held); /* resident, and stays so */
+    if (held == granules)
         return;
-    }
-    lm_dirty_add(arena, first, granules);
+    lm_dirty_add(arena, first + held, granules - held);
     lm_dirty_tick();
 }
 
@@ -167,6 +185,20 @@ size_t lm_page_purge(size_t keep_bytes)
     returned = lm_dirty_purge(keep_bytes / LM_GRANULE);
     lm_lock_release(&lm_page_lock);
     return returned * LM_GRANULE;
+}
+
+bool lm_page_age(void)
+{
+    size_t before, after;
+
+    do { /* a tick makes a bounded number of calls */
+        lm_lock_take(&lm_page_lock);
+        before = lm_dirty_granules;
+        lm_dirty_tick();
+        after = lm_dirty_granules;
+        lm_lock_release(&lm_page_lock);
+    } while (after < before);
+    return after != 0;
 }
 
 void lm_page_stats(struct lm_page_stats *out)

@@ -4,7 +4,7 @@
  * next smaller. There is no class of 8 bytes, because compilers assume that every block is aligned to 16.
  *
  * A slab of a class up to 8 KiB is one granule; above, it is as many as eight objects need. An object is
- * aligned to the largest power of two that divides its class's size. */
+ * aligned to the largest power of two that divides its class's size. An option leaves classes out. */
 #ifndef LM_SLAB_SIZECLASS_H
 #define LM_SLAB_SIZECLASS_H
 
@@ -37,5 +37,16 @@ LM_INLINE unsigned lm_class_of(size_t size)
     e = lm_log2_floor(size - 1);
     return (e - 7) * 8 + (unsigned)((size - 1) >> (e - 3));
 }
+
+/* The class that serves the sizes of a class: itself, or a larger one when there are to be fewer in each doubling. */
+extern uint8_t lm_class_serving[LM_CLASSES] LM_HIDDEN;
+
+LM_INLINE unsigned lm_class_for(size_t size)
+{
+    return lm_class_serving[lm_class_of(size)];
+}
+
+/* Before anything is allocated: 8, 4, 2 or 1 classes in each doubling above LM_TINY_MAX. */
+void lm_class_space(unsigned in_a_doubling);
 
 #endif

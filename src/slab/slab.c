@@ -5,8 +5,6 @@
 
 uintptr_t lm_secret;
 
-enum { SLAB_ZEROED = 2 }; /* span flag: fresh objects read as zero */
-
 /* The parts of the annex's word `remote`. */
 #define REMOTE_BUCKET ((uint64_t)1 << 48)
 #define REMOTE_BUCKETS (~(uint64_t)0 << 48)
@@ -42,8 +40,10 @@ struct lm_span *lm_slab_create_in(uint32_t group, unsigned size_class, unsigned 
         errno = ENOMEM;
         return NULL;
     }
+    if (zeroed)
+        lm_span_prefault(slab, class->granules * LM_GRANULE);
     for (uint32_t i = 1; i < class->granules; i++) {
-        slab[i].kind = LM_CONT;
+        lm_span_set_kind(&slab[i], LM_CONT); /* neighbours look at it when they are freed */
         slab[i].granules = i;
     }
     __builtin_memset(annex, 0, slab_annex_bytes(size_class));
@@ -53,7 +53,7 @@ struct lm_span *lm_slab_create_in(uint32_t group, unsigned size_class, unsigned 
     slab->object_bytes = class->size;
     slab->countdown = LM_COUNT_IDLE;
     slab->size_class = (uint8_t)size_class;
-    slab->flags = zeroed ? SLAB_ZEROED : 0;
+    slab->flags = zeroed ? LM_SLAB_ZEROED : 0;
     /* last: from here on the common path of `owner` recognises the slab */
     __atomic_store_n(&slab->owner, owner, __ATOMIC_RELEASE);
     return slab;
@@ -70,11 +70,11 @@ void lm_slab_free(struct lm_span *slab)
 
 bool lm_slab_carve(struct lm_span *slab)
 {
-    size_t size = lm_slab_object_size(slab), page = lm_os_page_size();
+    size_t size = lm_slab_object_size(slab), step = lm_max(lm_os_page_size(), lm_config.carve_bytes);
     char *from = slab->origin + (slab->carved + (size_t)1) * size;
-    char *page_end = (char *)lm_align_down((uintptr_t)from, page) + page;
+    char *step_end = (char *)lm_align_down((uintptr_t)from, step) + step;
     unsigned first = slab->carved + 1u, left = lm_slab_capacity(slab) - slab->carved;
-    unsigned last = slab->carved + (unsigned)lm_min(((size_t)(page_end - from) + size - 1) / size, left);
+    unsigned last = slab->carved + (unsigned)lm_min(((size_t)(step_end - from) + size - 1) / size, left);
 
     if (left == 0)
         return false;
@@ -91,7 +91,7 @@ void *lm_slab_carve_one(struct lm_span *slab, bool *zeroed)
 
     if (n > lm_slab_capacity(slab))
         return NULL;
-    *zeroed = slab->flags & SLAB_ZEROED;
+    *zeroed = slab->flags & LM_SLAB_ZEROED;
     __atomic_store_n(&slab->carved, (uint16_t)n, __ATOMIC_RELAXED);
     lm_slab_set_link(slab, n, LM_LIVE);
     return lm_slab_object(slab, n);
@@ -105,8 +105,7 @@ void lm_slab_rebuild(struct lm_span *slab)
             lm_slab_push(slab, n);
 }
 
-/* An object that came home is not as loam left it. */
-_Noreturn static LM_COLD void slab_die_overwritten(const struct lm_span *slab, const void *object)
+void lm_slab_die_overwritten(const struct lm_span *slab, const void *object)
 {
     lm_die("loam: free list overwritten: %p, a free block of %zu bytes, was written to after it was freed. "
            "Run the program again under valgrind or an address sanitizer to find the writer.\n",
@@ -129,11 +128,10 @@ unsigned lm_slab_collect(struct lm_span *slab, bool delivered)
     if (!delivered && !remote_list(__atomic_load_n(remote, __ATOMIC_RELAXED)))
         return 0;
     /* acquire: pairs with the release in lm_slab_push_remote, so that the pushed links are seen */
-    object = remote_list(
-        __atomic_fetch_and(remote, delivered ? REMOTE_BUCKETS : REMOTE_BUCKETS | LM_MAILED, __ATOMIC_ACQ_REL));
+    object = remote_list(lm_word_and(remote, delivered ? REMOTE_BUCKETS : REMOTE_BUCKETS | LM_MAILED));
     for (; object; object = next, count++) {
         if (!lm_object_is_marked(object))
-            slab_die_overwritten(slab, object);
+            lm_slab_die_overwritten(slab, object);
         if (lm_slab_is_free(slab, object))
             slab_die_twice(slab, object);
         next = object->next;
@@ -145,7 +143,12 @@ unsigned lm_slab_collect(struct lm_span *slab, bool delivered)
 
 void lm_slab_open_bucket(struct lm_span *slab)
 {
-    __atomic_fetch_add(&lm_slab_annex(slab)->remote, REMOTE_BUCKET, __ATOMIC_RELAXED);
+    lm_count_add(&lm_slab_annex(slab)->remote, REMOTE_BUCKET);
+}
+
+void lm_slab_close_bucket(struct lm_span *slab)
+{
+    lm_count_add(&lm_slab_annex(slab)->remote, 0 - REMOTE_BUCKET);
 }
 
 void lm_slab_forget_buckets(struct lm_span *slab)

@@ -2,6 +2,7 @@
  *
  *   sizeclass.h   which sizes there are, and a class's numbers
  *   slab.c        making, carving, collecting, checking and releasing slabs
+ *   holes.c       free pages inside slabs, returned to the OS
  *
  *   | colour | object 1 | object 2 | ... | object capacity | rest |
  *   ^ start  ^ origin + size       ^ origin + (carved + 1) * size
@@ -33,6 +34,9 @@
  *
  * It is exact because a slab's free objects are counted when it stops being CURRENT.
  *
+ * Of a slab that only its owner touches (a private or shared heap's) the pages that no live object lies on may be
+ * returned to the OS (lm_slab_punch). Their objects stay free, at the end of the list.
+ *
  * Invariant (lm_slab_check): the list holds exactly the objects up to `carved` whose link is not LM_LIVE, each once;
  * link[0] and links beyond `carved` are not LM_LIVE; in state PARTIAL live + free == carved; every object of the remote
  * list lies on an object boundary up to `carved`, appears once, carries its mark, and is LM_LIVE.
@@ -54,6 +58,12 @@
 enum { LM_COUNT_IDLE = 0xffff };
 enum { LM_MAILED = 1 };
 enum { LM_LIVE = 0xffff }; /* no slab has so many objects */
+
+/* Flags of a slab's span. */
+enum {
+    LM_SLAB_ZEROED = 2, /* fresh objects read as zero */
+    LM_SLAB_SWEPT = 4,  /* nothing was freed since its free pages were returned */
+};
 
 /* What a slab needs beside its descriptor: bookkeeping memory that comes and goes with it. */
 struct lm_annex {
@@ -198,12 +208,18 @@ void lm_slab_free(struct lm_span *slab);
 /* Makes the list anew of all objects that are not live: in a fork's child, whose parent may have been at it. */
 void lm_slab_rebuild(struct lm_span *slab);
 
+/* Dies with the report that a free object was written to. */
+_Noreturn void lm_slab_die_overwritten(const struct lm_span *slab, const void *object) LM_COLD;
+
 /* Makes free what other threads freed, proving every link. Returns how many. With `delivered` the caller holds the
  * mailed bit and gives it up. Dies with a report when an object is free already, or was written to on its way. */
 unsigned lm_slab_collect(struct lm_span *slab, bool delivered);
 
 /* A thread that is not the owner opens a bucket for the slab's objects. */
 void lm_slab_open_bucket(struct lm_span *slab);
+
+/* It is closed without a push. A bucket that was forgotten may be closed; the slab then stays awaited, which is only slower. */
+void lm_slab_close_bucket(struct lm_span *slab);
 
 /* Pushes a chain of `head`..`tail` freed by another thread, from the bucket that it opened or without one. True when
  * the caller has thereby taken the mailed bit, and must deliver the slab to its owner. */
@@ -217,6 +233,10 @@ LM_INLINE bool lm_slab_is_mailed(const struct lm_span *slab)
 {
     return __atomic_load_n(&lm_slab_annex(slab)->remote, __ATOMIC_ACQUIRE) & LM_MAILED;
 }
+
+/* Returns to the OS the pages of the slab that no live object lies on, unless none was freed since it did so last; the
+ * bytes returned. For the owner only. */
+size_t lm_slab_punch(struct lm_span *slab);
 
 /* Objects that are carved and free; may run on a slab that another thread is changing. */
 unsigned lm_slab_count_free(const struct lm_span *slab);

@@ -1,5 +1,6 @@
 /* What a program writes to blocks that it has freed, or beyond a block into a free neighbour, cannot mislead the heap:
- * free blocks hold nothing of its. Every block handed out afterwards is whole, and nobody else's. */
+ * free blocks hold nothing of its. Every block handed out afterwards is whole, and nobody else's. (A block that waits in
+ * a CPU's list does hold a mark: with cache:cpu such a write is found, and this test does not apply.) */
 #include "check.h"
 
 #include <stdlib.h>
@@ -39,7 +40,10 @@ static void scribble(size_t size, int fill)
 int main(void)
 {
     static const size_t sizes[] = {16, 32, 48, 64, 100, 256, 1000, 4096};
+    const char *conf = getenv("LOAM_CONF");
 
+    if (conf && strstr(conf, "cache:cpu"))
+        return 77;
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
         for (int fill = 0; fill < 256; fill += 85)
             scribble(sizes[i], fill);

@@ -151,7 +151,7 @@ static const char *do_allocate(const struct model_target *target, const struct m
     s->align = 16;
     s->stamp = (unsigned char)(op->more ^ op->size ^ op->slot);
     s->priority = (uint32_t)op->slot * 2654435761u;
-    if (op->what % 8 < 4) {
+    if (op->what % 8 < 4 || (op->what % 8 >= 6 && !target->aligned)) {
         s->p = target->malloc(s->size);
     } else if (op->what % 8 < 6) {
         s->p = target->calloc(1 + op->what / 8 % 3, s->size);

@@ -14,7 +14,7 @@ struct model_target {
     void *(*malloc)(size_t);
     void *(*calloc)(size_t, size_t);
     void *(*realloc)(void *, size_t);
-    void *(*aligned)(size_t align, size_t size);
+    void *(*aligned)(size_t align, size_t size); /* NULL: malloc is asked instead, for 16 */
     void (*free)(void *);
     size_t (*usable)(void *);
     int (*check)(void); /* invariants of the allocator itself; may be NULL */

@@ -47,6 +47,9 @@ status 7 "$loam" run --report "$work/report" -- "$work/program"
 expect "loam: rounding" "$(cat "$work/report")"
 status 7 "$loam" run --fast -c purge_ms:0 "$work/program"
 expect "not counted" "$said"
+status 7 "$loam" run --fast -p lean -c large:512k "$work/program"
+status 2 "$loam" run -p laen "$work/program"
+expect 'did you mean "lean"' "$said"
 status 143 "$loam" run "$work/program" die
 expect "1001 allocations" "$said" # counted in place, so not lost
 status 134 "$loam" run "$work/program" twice
@@ -70,9 +73,13 @@ status 0 "$loam" config --help
 status 0 env LOAM_CONF=purge_ms:5 "$loam" config -c large:1M
 expect "purge_ms       5            200          LOAM_CONF" "$said"
 expect "large          1M           32M          -c" "$said"
+status 0 "$loam" config -c policy:steady,carve:8k
+expect "reserve        64M          0            policy" "$said"
+expect "carve          8k           4k           -c" "$said"
 status 2 "$loam" config -c lagre:1M
 expect 'did you mean "large"' "$said"
 grep -q 'purge_ms' "$LOAM_BUILD/loam.1"
+grep -q 'policy:steady' "$LOAM_BUILD/loam.1"
 [ -z "$(man --warnings -l "$LOAM_BUILD/loam.1" 2>&1 >/dev/null || true)" ]
 [ -z "$(ls "${TMPDIR:-/tmp}" | grep loam-report || true)" ] || { echo "a file of figures was left"; exit 1; }
 echo "run and config"

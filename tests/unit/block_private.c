@@ -321,9 +321,102 @@ static void many_threads(void **state)
     loam_heap_destroy(common_heap);
 }
 
+/* A steady heap has what it was made with: no call to the OS later, and ENOMEM at the end of it. */
+static void steady_asks_for_no_more(void **state)
+{
+    struct loam_heap_options options = {
+        .struct_bytes = sizeof options, .policy = LOAM_HEAP_STEADY, .reserve_bytes = 32 << 20};
+    struct loam_heap *heap = loam_heap_create(&options);
+    uint64_t calls = 0, calls_after = 0;
+    struct lm_os_counter os[LM_OS_CALLS];
+    size_t got = 0, again = 0;
+
+    (void)state;
+    assert_non_null(heap);
+    lm_os_counters(os);
+    for (int i = 0; i < LM_OS_CALLS; i++)
+        calls += os[i].calls + os[i].failed;
+    for (size_t size = 1; loam_heap_malloc(heap, size); size = size * 7 % 60013)
+        got += size;
+    assert_int_equal(errno, ENOMEM);
+    assert_true(got > 16 << 20);
+    assert_int_equal(loam_heap_check(heap), 0);
+    loam_heap_reset(heap);
+    for (size_t size = 1; loam_heap_malloc(heap, size); size = size * 7 % 60013)
+        again += size;
+    assert_true(again > 16 << 20);
+    lm_os_counters(os);
+    for (int i = 0; i < LM_OS_CALLS; i++)
+        calls_after += os[i].calls + os[i].failed;
+    assert_int_equal(calls, calls_after);
+    loam_heap_destroy(heap);
+    assert_int_equal(lm_page_check(), 0);
+}
+
+/* A lean heap returns pages that are free inside its slabs; the others' contents stay. */
+static void lean_returns_holes(void **state)
+{
+    enum { COUNT = 8000, SIZE = 400 };
+    static unsigned char *blocks[COUNT];
+    struct loam_heap_options options = {.struct_bytes = sizeof options, .policy = LOAM_HEAP_LEAN};
+    struct loam_heap *heap = loam_heap_create(&options);
+    struct lm_os_counter before[LM_OS_CALLS], after[LM_OS_CALLS];
+
+    (void)state;
+    for (int i = 0; i < COUNT; i++) {
+        blocks[i] = loam_heap_malloc(heap, SIZE);
+        memset(blocks[i], i, SIZE);
+    }
+    lm_os_counters(before);
+    for (int i = 0; i < COUNT; i++)
+        if (i % 64)
+            lm_heap_free(blocks[i]);
+    lm_os_counters(after);
+    assert_true(after[LM_OS_PURGE].bytes - before[LM_OS_PURGE].bytes > COUNT * SIZE / 2);
+    assert_int_equal(loam_heap_check(heap), 0);
+    for (int i = 0; i < COUNT; i += 64)
+        for (int k = 0; k < SIZE; k++)
+            assert_int_equal(blocks[i][k], i & 0xff);
+    for (int i = 0; i < COUNT; i++)
+        if (i % 64) {
+            blocks[i] = loam_heap_malloc(heap, SIZE);
+            memset(blocks[i], 1, SIZE);
+        }
+    assert_int_equal(loam_heap_check(heap), 0);
+    loam_heap_destroy(heap);
+}
+
+static void policies_are_checked(void **state)
+{
+    struct loam_heap_options options = {.struct_bytes = sizeof options, .policy = LOAM_HEAP_STEADY};
+    struct loam_heap *heap;
+
+    (void)state;
+    assert_null(loam_heap_create(&options)); /* without a reserve */
+    assert_int_equal(errno, EINVAL);
+    options.policy = LOAM_HEAP_LEAN;
+    options.reserve_bytes = 1 << 20;
+    assert_null(loam_heap_create(&options));
+    options.policy = (enum loam_heap_policy)77;
+    options.reserve_bytes = 0;
+    assert_null(loam_heap_create(&options));
+    options.policy = LOAM_HEAP_SINGLE;
+    heap = loam_heap_create(&options);
+    assert_non_null(heap);
+    for (size_t size = 0; size < 100000; size += 777) {
+        void *p = loam_heap_malloc(heap, size), *q = loam_heap_malloc(heap, size);
+
+        assert_true(p && q);
+        lm_heap_free(p);
+    }
+    assert_int_equal(loam_heap_check(heap), 0);
+    loam_heap_destroy(heap);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(holds_blocks), cmocka_unit_test(destroys_at_once),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(steady_asks_for_no_more), cmocka_unit_test(lean_returns_holes),
+        cmocka_unit_test(policies_are_checked), cmocka_unit_test(holds_blocks), cmocka_unit_test(destroys_at_once),
         cmocka_unit_test(keeps_its_quota), cmocka_unit_test(shares_are_lent_and_come_back),
         cmocka_unit_test(borrowers_are_asked), cmocka_unit_test(sits_on_a_source), cmocka_unit_test(survives_refusals),
         cmocka_unit_test(many_threads)};

@@ -156,7 +156,7 @@ static void empty_slab_on_its_way_is_released(void **state)
     (void)state;
     mine[0] = lm_heap_malloc(SIZE, NULL);
     slab = lm_block_span(mine[0], "free");
-    assert_true(lm_slab_push_remote(slab, mine[0], mine[0])); /* as the other thread does, who then is stopped */
+    assert_true(lm_slab_push_remote(slab, mine[0], mine[0], false)); /* as the other thread does, who then is stopped */
     while (count < BLOCKS && lm_block_span(mine[count] = lm_heap_malloc(SIZE, NULL), "free") == slab)
         count++;
     assert_in_range(count, 1, BLOCKS - 1);

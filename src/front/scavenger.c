@@ -1,0 +1,94 @@
+/* scavenger.c: a thread that returns memory when the program itself makes no calls (option scavenge_ms).
+ *
+ * It is made when something is freed for the first time (but not before the C library is up), sleeps until something is freed, waits for the delay, and then
+ * returns what is old enough: so an idle program has an idle thread, and one that frees all the time pays for one sweep
+ * in a delay. It blocks all signals. Fork: the child has none until it frees something. */
+#include "front/front.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <time.h>
+
+enum { IDLE, ARMED };
+enum { STACK_BYTES = 128 << 10 }; /* two pages of it are touched; a large static TLS is taken off it */
+
+static uint32_t scavenger_word; /* atomic */
+static bool scavenger_runs;     /* atomic: in this process */
+static bool scavenger_wanted, scavenger_ready;
+
+static void scavenger_sleep(void)
+{
+    struct timespec delay = {(time_t)(lm_config.scavenge_ms / 1000), (long)(lm_config.scavenge_ms % 1000) * 1000000};
+
+    while (nanosleep(&delay, &delay) != 0 && errno == EINTR)
+        ;
+}
+
+static void *scavenger_main(void *arg)
+{
+    for (;;) {
+        while (__atomic_load_n(&scavenger_word, __ATOMIC_ACQUIRE) == IDLE)
+            lm_os_wait(&scavenger_word, IDLE);
+        scavenger_sleep();
+        __atomic_store_n(&scavenger_word, IDLE, __ATOMIC_RELEASE); /* before the sweep: a free during it counts */
+        if (lm_config.heaps)
+            lm_heap_sweep();
+        if (lm_page_age())
+            __atomic_store_n(&scavenger_word, ARMED, __ATOMIC_RELEASE); /* what is too young yet */
+    }
+    return arg;
+}
+
+static void scavenger_run(void)
+{
+    pthread_t thread;
+    pthread_attr_t attributes;
+    sigset_t all, before;
+    int saved = errno;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    pthread_attr_init(&attributes);
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    pthread_attr_setstacksize(&attributes, STACK_BYTES);
+    if (pthread_create(&thread, &attributes, scavenger_main, NULL) == 0)
+        pthread_setname_np(thread, "loam");
+    else
+        __atomic_store_n(&scavenger_runs, false, __ATOMIC_RELEASE); /* another free will try again */
+    pthread_attr_destroy(&attributes);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    errno = saved;
+}
+
+/* After every free that leaves something to return. */
+static void scavenger_arm(void)
+{
+    if (__atomic_load_n(&scavenger_word, __ATOMIC_RELAXED) == ARMED)
+        return;
+    if (__atomic_exchange_n(&scavenger_word, ARMED, __ATOMIC_ACQ_REL) == ARMED)
+        return;
+    if (!__atomic_exchange_n(&scavenger_runs, true, __ATOMIC_ACQ_REL))
+        scavenger_run();
+    else
+        lm_os_wake(&scavenger_word, 1);
+}
+
+void lm_scavenger_start(void)
+{
+    scavenger_wanted = lm_config.scavenge_ms && !lm_config.single;
+    if (scavenger_ready)
+        lm_scavenge_hook = scavenger_wanted ? scavenger_arm : NULL;
+}
+
+void lm_scavenger_ready(void)
+{
+    scavenger_ready = true;
+    lm_scavenger_start();
+}
+
+void lm_scavenger_after_fork(void)
+{
+    scavenger_word = IDLE;
+    scavenger_runs = false;
+}

@@ -1,0 +1,202 @@
+/* cpus.c: all CPUs at once: draining, counting, checking, fork. See percpu.h. */
+#include "heap/cpu.h"
+
+/* The CPU after *i that has been met, or NULL; *i starts at 0. */
+static struct lm_cpu *lm_cpu_next(uint32_t *i)
+{
+    while (*i < lm_rseq.limit && lm_cpu_table) {
+        struct lm_cpu *cpu = lm_cpu_at((*i)++);
+
+        if (cpu)
+            return cpu;
+    }
+    return NULL;
+}
+
+static void percpu_resume(void)
+{
+    uint32_t i = 0;
+
+    for (struct lm_cpu *cpu = lm_cpu_next(&i); cpu; cpu = lm_cpu_next(&i))
+        __atomic_store_n(&lm_rseq.table[i - 1], cpu->lists, __ATOMIC_RELEASE);
+}
+
+/* Takes the lists away from their CPUs. False: the kernel would not fence, and they have them still. Under
+ * lm_cpus_lock, until percpu_resume. */
+static bool percpu_stop(void)
+{
+    uint32_t i = 0;
+
+    for (struct lm_cpu *cpu = lm_cpu_next(&i); cpu; cpu = lm_cpu_next(&i))
+        __atomic_store_n(&lm_rseq.table[i - 1], (struct lm_rseq_cpu *)(void *)lm_cpu_stopped, __ATOMIC_RELAXED);
+    if (lm_rseq_fence())
+        return true;
+    percpu_resume();
+    return false;
+}
+
+static void percpu_empty(struct lm_cpu *cpu)
+{
+    void **slot = (void **)(void *)cpu->lists;
+
+    for (unsigned i = 0; i < LM_CPU_LISTS; i++) {
+        struct lm_rseq_list *list = &cpu->lists->list[i];
+
+        for (unsigned at = list->begin; at < list->top; at++) {
+            lm_rseq_found(slot[at]);
+            if (i == LM_CPU_FOREIGN)
+                lm_slab_close_bucket(lm_cpu_slab_of(slot[at]));
+            lm_cpu_give(cpu, slot[at]);
+        }
+        list->top = list->begin;
+    }
+    lm_remote_flush(&cpu->heap);
+}
+
+void lm_cpu_drain(bool leave)
+{
+    uint32_t i = 0;
+
+    if (!lm_percpu_is_used())
+        return;
+    lm_lock_take(&lm_cpus_lock);
+    if (percpu_stop()) {
+        for (struct lm_cpu *cpu = lm_cpu_next(&i); cpu; cpu = lm_cpu_next(&i)) {
+            lm_lock_take(&cpu->lock);
+            percpu_empty(cpu);
+            lm_lock_release(&cpu->lock);
+        }
+        percpu_resume();
+    }
+    i = 0;
+    for (struct lm_cpu *cpu = lm_cpu_next(&i); cpu; cpu = lm_cpu_next(&i)) {
+        lm_lock_take(&cpu->lock);
+        lm_remote_receive(&cpu->heap); /* also what the others have just sent */
+        lm_heap_release_current(&cpu->heap);
+        if (leave) {
+            lm_orphans_add_all(&cpu->heap);
+            lm_remote_receive(&cpu->heap); /* what was mailed while they still had an owner */
+        }
+        lm_lock_release(&cpu->lock);
+    }
+    lm_lock_release(&lm_cpus_lock);
+}
+
+void lm_percpu_drain(void)
+{
+    lm_cpu_drain(false);
+}
+
+/* -- seen from above; fork ---------------------------------------------------------------------------------------- */
+
+LM_RACY void lm_percpu_cached(size_t *blocks, size_t *bytes)
+{
+    uint32_t i = 0;
+
+    *blocks = *bytes = 0;
+    if (!lm_percpu_is_used())
+        return;
+    for (struct lm_cpu *cpu = lm_cpu_next(&i); cpu; cpu = lm_cpu_next(&i)) {
+        void **slot = (void **)(void *)cpu->lists;
+
+        for (unsigned l = 0; l < LM_CPU_LISTS; l++) {
+            const struct lm_rseq_list *list = &cpu->lists->list[l];
+            unsigned top = __atomic_load_n(&list->top, __ATOMIC_RELAXED);
+
+            for (unsigned at = list->begin; at < top; at++)
+                *bytes += lm_slab_object_size(lm_cpu_slab_of(slot[at]));
+            *blocks += top - list->begin;
+        }
+    }
+}
+
+static int percpu_check_lists(const struct lm_cpu *cpu)
+{
+    void **slot = (void **)(void *)cpu->lists;
+
+    for (unsigned i = 0; i < LM_CPU_LISTS; i++) {
+        const struct lm_rseq_list *list = &cpu->lists->list[i];
+
+        if (list->top < list->begin || list->top > list->end || list->end - list->begin != (int)lm_cpu_slots(i))
+            return __LINE__;
+        for (unsigned at = list->begin; at < list->top; at++) {
+            const struct lm_object *object = slot[at];
+            const struct lm_span *slab = lm_cpu_slab_of(object);
+
+            lm_rseq_found(slot[at]);
+            if (lm_span_kind(slab) < LM_SLAB_CURRENT || !lm_slab_holds(slab, object))
+                return __LINE__;
+            if (object->next || !lm_object_is_marked(object))
+                return __LINE__;
+            if (i != LM_CPU_FOREIGN && slab->size_class != i)
+                return __LINE__;
+        }
+    }
+    return 0;
+}
+
+int lm_percpu_check(void)
+{
+    uint32_t i = 0;
+    int fault = 0;
+
+    if (!lm_percpu_is_used())
+        return 0;
+    lm_lock_take(&lm_cpus_lock);
+    if (percpu_stop()) {
+        for (struct lm_cpu *cpu = lm_cpu_next(&i); cpu && !fault; cpu = lm_cpu_next(&i)) {
+            lm_lock_take(&cpu->lock);
+            fault = percpu_check_lists(cpu);
+            if (!fault)
+                fault = lm_heap_check_slabs(&cpu->heap);
+            lm_lock_release(&cpu->lock);
+        }
+        percpu_resume();
+    }
+    lm_lock_release(&lm_cpus_lock);
+    return fault;
+}
+
+bool lm_percpu_fork_mine(void)
+{
+    static const struct lm_lock any = LM_LOCK_INIT(LM_RANK_CPU);
+
+    return lm_lock_is_mine(&lm_cpus_lock) || lm_lock_is_mine(&any);
+}
+
+void lm_percpu_fork_take(void)
+{
+    uint32_t i = 0;
+
+    lm_lock_take(&lm_cpus_lock);
+    for (struct lm_cpu *cpu = lm_cpu_next(&i); cpu; cpu = lm_cpu_next(&i))
+        lm_lock_take_also(&cpu->lock);
+}
+
+void lm_percpu_fork_release(void)
+{
+    uint32_t i = 0;
+
+    for (struct lm_cpu *cpu = lm_cpu_next(&i); cpu; cpu = lm_cpu_next(&i))
+        lm_lock_release(&cpu->lock);
+    lm_lock_release(&lm_cpus_lock);
+}
+
+void lm_percpu_fork_reset(void)
+{
+    uint32_t i = 0;
+
+    for (struct lm_cpu *cpu = lm_cpu_next(&i); cpu; cpu = lm_cpu_next(&i))
+        lm_lock_reset(&cpu->lock);
+    lm_lock_reset(&lm_cpus_lock);
+}
+
+void lm_percpu_fork_mail(void)
+{
+    uint32_t i = 0;
+
+    for (struct lm_cpu *cpu = lm_cpu_next(&i); cpu; cpu = lm_cpu_next(&i)) {
+        cpu->heap.mailbox = 0;
+        lm_remote_reopen(&cpu->heap);
+    }
+}

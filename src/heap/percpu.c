@@ -1,0 +1,295 @@
+/* percpu.c: see percpu.h. */
+#include "heap/cpu.h"
+
+#include <errno.h>
+
+enum {
+    FOREIGN_SLOTS = 256,
+    FOREIGN_MAX = 1024,     /* bytes of a block in it */
+    CLASS_SLOTS = 64,       /* of a class, at the most */
+    CLASS_BYTES = 16 << 10, /* of blocks in a class's list, at the most, when that is one or more */
+    FILL_BYTES = 4096,      /* of blocks that are put into a list at a time */
+    BATCH = FOREIGN_SLOTS / 2 + 1,
+    LIST_WORDS = sizeof(struct lm_rseq_list) / sizeof(void *),
+};
+
+bool lm_percpu_on;
+
+struct lm_lock lm_cpus_lock = LM_LOCK_INIT(LM_RANK_CPUS);
+static enum { UNTRIED, USABLE, UNUSABLE } percpu_state; /* atomic; written under lm_cpus_lock */
+struct lm_cpu **lm_cpu_table;                           /* by index; entries atomic; NULL: not met yet */
+static size_t percpu_threads_most;                      /* atomic; threads that the CPUs are not needed for */
+/* What every CPU's table entry shows while it is stopped. */
+struct lm_rseq_list lm_cpu_stopped[LM_CPU_LISTS];
+
+unsigned lm_cpu_slots(unsigned list)
+{
+    if (list == LM_CPU_FOREIGN)
+        return FOREIGN_SLOTS;
+    return (unsigned)lm_min(lm_max(CLASS_BYTES / lm_class[list].size, 1), CLASS_SLOTS);
+}
+
+static size_t list_offset(unsigned list)
+{
+    return list * sizeof(struct lm_rseq_list);
+}
+
+/* -- coming to be ----------------------------------------------------------------------------------------------- */
+
+static struct lm_rseq_cpu *percpu_make_lists(const struct lm_heap *heap)
+{
+    unsigned at = LM_CPU_LISTS * LIST_WORDS;
+    struct lm_rseq_cpu *lists;
+
+    for (unsigned i = 0; i < LM_CPU_LISTS; i++)
+        at += lm_cpu_slots(i);
+    lists = lm_meta_alloc(at * sizeof(void *));
+    if (!lists)
+        return NULL;
+    at = LM_CPU_LISTS * LIST_WORDS;
+    for (unsigned i = 0; i < LM_CPU_LISTS; i++) {
+        struct lm_rseq_list *list = &lists->list[i];
+
+        list->owner = i == LM_CPU_FOREIGN ? NULL : lm_heap_tag(heap);
+        list->top = list->begin = (uint16_t)at;
+        at += lm_cpu_slots(i);
+        list->end = (uint16_t)at;
+    }
+    return lists;
+}
+
+static struct lm_cpu *percpu_make(uint32_t index)
+{
+    struct lm_cpu *cpu;
+
+    lm_lock_take(&lm_cpus_lock);
+    cpu = lm_cpu_at(index);
+    if (!cpu && (cpu = lm_meta_alloc(sizeof *cpu)) != NULL) {
+        lm_heap_init(&cpu->heap, LM_TAG_CPU);
+        cpu->lock = (struct lm_lock)LM_LOCK_INIT(LM_RANK_CPU);
+        cpu->lists = percpu_make_lists(&cpu->heap);
+        if (cpu->lists) {
+            __atomic_store_n(&lm_cpu_table[index], cpu, __ATOMIC_RELEASE); /* pairs with lm_cpu_at */
+            __atomic_store_n(&lm_rseq.table[index], cpu->lists, __ATOMIC_RELEASE);
+        } else {
+            cpu = NULL; /* some bookkeeping memory is lost, at a time when there is none anyway */
+        }
+    }
+    lm_lock_release(&lm_cpus_lock);
+    return cpu;
+}
+
+/* The CPU the caller runs on just now, or NULL: no memory. A thread that runs no sequences gets some CPU: what it does
+ * under its lock is right on any. */
+static struct lm_cpu *percpu_here(void)
+{
+    const struct lm_rseq_area *area = lm_rseq_area();
+    uint32_t index = lm_rseq_registered(area) ? lm_rseq_index(area) : 0;
+    struct lm_cpu *cpu = lm_cpu_at(index < lm_rseq.limit ? index : 0);
+
+    return cpu ? cpu : percpu_make(index < lm_rseq.limit ? index : 0);
+}
+
+/* Under lm_cpus_lock. */
+static void percpu_try(void)
+{
+    uint32_t limit = lm_rseq_limit();
+    struct lm_rseq_cpu **table;
+
+    __atomic_store_n(&percpu_state, UNUSABLE, __ATOMIC_RELAXED);
+    table = lm_meta_alloc(limit * sizeof *table);
+    lm_cpu_table = lm_meta_alloc(limit * sizeof *lm_cpu_table);
+    if (table && lm_cpu_table && lm_rseq_start(table, limit, (struct lm_rseq_cpu *)(void *)lm_cpu_stopped))
+        __atomic_store_n(&percpu_state, USABLE, __ATOMIC_RELEASE); /* pairs with lm_percpu_is_used */
+}
+
+bool lm_percpu_is_used(void)
+{
+    return __atomic_load_n(&percpu_state, __ATOMIC_ACQUIRE) == USABLE;
+}
+
+/* -- blocks in and out of slabs, by the batch -------------------------------------------------------------------- */
+
+/* Dies when somebody wrote to a block while it was in a list. */
+static void percpu_prove(const struct lm_object *object)
+{
+    if (LM_UNLIKELY(!lm_object_is_marked(object)))
+        lm_slab_die_overwritten(lm_cpu_slab_of(object), object);
+}
+
+/* A block goes back to its slab, or sets out for it. Under the CPU's lock. */
+void lm_cpu_give(struct lm_cpu *cpu, struct lm_object *object)
+{
+    struct lm_span *slab = lm_cpu_slab_of(object);
+
+    percpu_prove(object);
+    if (lm_slab_owner(slab) != &cpu->heap) {
+        lm_remote_gather(&cpu->heap, slab, object);
+        return;
+    }
+    object->mark = 0; /* when the block is handed out again, nothing shall look like a mark */
+    lm_slab_put(slab, object);
+    if (--slab->countdown == 0)
+        lm_heap_push_zero(slab);
+}
+
+/* Looks into the mailbox of one other CPU: it may be one that no thread runs on any more. */
+static void percpu_care(void)
+{
+    static uint32_t next; /* atomic */
+
+    for (uint32_t n = 0; n < lm_rseq.limit; n++) {
+        uint32_t i = __atomic_fetch_add(&next, 1, __ATOMIC_RELAXED) % lm_rseq.limit;
+        struct lm_cpu *cpu = lm_cpu_at(i);
+
+        if (!cpu || !__atomic_load_n(&cpu->heap.mailbox, __ATOMIC_RELAXED))
+            continue;
+        if (lm_lock_try(&cpu->lock)) {
+            lm_remote_receive(&cpu->heap);
+            lm_lock_release(&cpu->lock);
+        }
+        return;
+    }
+}
+
+/* More fresh blocks than the one that is wanted, when they are there already and small. Under the CPU's lock. */
+static unsigned percpu_take_more(struct lm_cpu *cpu, unsigned size_class, struct lm_object **out)
+{
+    struct lm_span *slab = cpu->heap.current[size_class];
+    unsigned most = (unsigned)lm_min(lm_cpu_slots(size_class) / 2, FILL_BYTES / lm_class[size_class].size), n = 0;
+
+    while (n + 1 < most && slab->head)
+        out[n++] = lm_slab_pop(slab);
+    return n;
+}
+
+/* The list of a class is empty: fills it from the slabs of the CPU. */
+static void *percpu_fill(unsigned size_class, bool *zeroed)
+{
+    struct lm_object *more[BATCH];
+    struct lm_cpu *cpu = percpu_here();
+    struct lm_rseq_area *area = lm_rseq_area();
+    unsigned n = 0, done = 0;
+    uint16_t colour;
+    void *p;
+
+    if (!cpu)
+        return lm_orphans_malloc(size_class);
+    lm_lock_take(&cpu->lock);
+    colour = cpu->heap.colour;
+    p = lm_heap_take(&cpu->heap, size_class, zeroed);
+    if (p && lm_rseq_registered(area))
+        n = percpu_take_more(cpu, size_class, more);
+    colour ^= cpu->heap.colour;
+    lm_lock_release(&cpu->lock);
+    for (unsigned i = n; i-- > 0;) /* the first of the slab's list is the first to be handed out */
+        lm_object_link(more[i], NULL);
+    for (done = n; done > 0; done--)
+        if (lm_rseq_push(area, list_offset(size_class), lm_heap_tag(&cpu->heap), more[done - 1]) != LM_RSEQ_DONE)
+            break;
+    if (done) { /* the thread has been moved, or another filled the list */
+        lm_lock_take(&cpu->lock);
+        while (done > 0)
+            lm_cpu_give(cpu, more[--done]);
+        lm_lock_release(&cpu->lock);
+    }
+    if (colour) /* it made a slab */
+        percpu_care();
+    return p;
+}
+
+void *lm_percpu_malloc(unsigned size_class, bool *zeroed)
+{
+    struct lm_rseq_area *area = lm_rseq_area();
+    struct lm_object *object = NULL;
+    void *p;
+
+    if (LM_LIKELY(lm_rseq_registered(area)))
+        object = lm_rseq_pop(area, list_offset(size_class));
+    if (LM_LIKELY(object != NULL)) {
+        percpu_prove(object);
+        object->mark = 0;
+        return object;
+    }
+    p = percpu_fill(size_class, zeroed);
+    if (!p && lm_heap_trim(0) > 0)
+        p = percpu_fill(size_class, zeroed);
+    return p;
+}
+
+/* A block, and the last ones of a list, go to their slabs. False, and nothing done: no memory. */
+static LM_NOINLINE bool percpu_flush(unsigned list, unsigned most, struct lm_object *object)
+{
+    struct lm_object *batch[BATCH];
+    struct lm_rseq_area *area = lm_rseq_area();
+    struct lm_cpu *cpu = percpu_here();
+    unsigned n = 0;
+    int saved = errno;
+
+    if (!cpu)
+        return false;
+    while (n < most && (batch[n] = lm_rseq_pop(area, list_offset(list))) != NULL)
+        n++;
+    lm_lock_take(&cpu->lock);
+    lm_cpu_give(cpu, object);
+    for (unsigned i = 0; i < n; i++) {
+        if (list == LM_CPU_FOREIGN)
+            lm_slab_close_bucket(lm_cpu_slab_of(batch[i]));
+        lm_cpu_give(cpu, batch[i]);
+    }
+    lm_lock_release(&cpu->lock);
+    errno = saved;
+    return true;
+}
+
+bool lm_percpu_free(struct lm_span *slab, void *p)
+{
+    struct lm_rseq_area *area;
+    enum lm_rseq_result result;
+    unsigned list = slab->size_class;
+    const void *owner;
+
+    if (!__atomic_load_n(&lm_percpu_on, __ATOMIC_ACQUIRE))
+        return false;
+    area = lm_rseq_area();
+    if (!lm_rseq_registered(area))
+        return false;
+    lm_object_link(p, NULL);
+    owner = __atomic_load_n(&slab->owner, __ATOMIC_RELAXED); /* a hint: what leaves the list is looked at again */
+    result = lm_rseq_push(area, list_offset(list), owner, p);
+    if (result == LM_RSEQ_FOREIGN) {
+        list = LM_CPU_FOREIGN;
+        if (lm_slab_object_size(slab) > FOREIGN_MAX)
+            return percpu_flush(list, 0, p); /* a list of such blocks would hold too many bytes */
+        lm_slab_open_bucket(slab); /* the list is one: the owner must know that frees are under way */
+        result = lm_rseq_push(area, list_offset(list), NULL, p);
+        if (result != LM_RSEQ_DONE)
+            lm_slab_close_bucket(slab);
+    }
+    return LM_LIKELY(result == LM_RSEQ_DONE) || percpu_flush(list, (lm_cpu_slots(list) + 1) / 2, p);
+}
+
+/* -- when ------------------------------------------------------------------------------------------------------- */
+
+void lm_percpu_decide(size_t threads)
+{
+    bool on = __atomic_load_n(&lm_percpu_on, __ATOMIC_RELAXED), want = lm_config.cache == LM_CACHE_CPU;
+    size_t most = __atomic_load_n(&percpu_threads_most, __ATOMIC_RELAXED);
+
+    if (lm_config.cache == LM_CACHE_AUTO) {
+        if (!most) {
+            most = lm_os_cpu_count() * lm_config.cache_threads;
+            __atomic_store_n(&percpu_threads_most, most, __ATOMIC_RELAXED);
+        }
+        want = threads > (on ? most / 2 : most); /* apart, so that a thread that comes and goes moves nothing */
+    }
+    if (want == on || __atomic_load_n(&percpu_state, __ATOMIC_RELAXED) == UNUSABLE || !lm_lock_try(&lm_cpus_lock))
+        return; /* whoever holds the lock is at it, or the next thread will be */
+    if (percpu_state == UNTRIED)
+        percpu_try();
+    want = want && percpu_state == USABLE;
+    on = __atomic_exchange_n(&lm_percpu_on, want, __ATOMIC_ACQ_REL);
+    lm_lock_release(&lm_cpus_lock);
+    if (on && !want)
+        lm_cpu_drain(true);
+}

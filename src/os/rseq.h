@@ -1,0 +1,303 @@
+/* rseq.h: stacks of pointers that belong to a CPU, pushed and popped without lock or atomic instruction by restartable
+ * sequences (Turner, Hunter 2013; Desnoyers 2018): the kernel sends a thread that is preempted, migrated or
+ * signalled in the middle of a sequence to its abort handler, so nobody sees it half done.
+ *
+ *   lm_rseq.table[n]  ->  | list 0 | list 1 | ... | slots of list 0 | slots of list 1 | ... |
+ *
+ *   list:  owner   what a push must name, or it is refused
+ *          begin <= top <= end: indexes of slots, counted in pointers from the start of the whole
+ *
+ * n is the thread's number among those of its process that run now (mm_cid, Linux 6.3), which is below the number of CPUs
+ * and dense; where the kernel gives none, the CPU's number. Each sequence ends in one store, of `top`. A CPU is stopped by
+ * pointing its entry to lists that are full and empty at once, and lm_rseq_fence(): from then on no thread is inside
+ * a sequence that saw the old entry, and the lists are the caller's.
+ *
+ * The C library owns the registration (glibc 2.35 and later; GLIBC_TUNABLES=glibc.pthread.rseq=0 gives it to nobody).
+ * Of the area that it shares with the kernel only rseq_cs is written, and it is cleared after each sequence, so
+ * that the kernel is never led to a descriptor in a library that was unloaded.
+ *
+ * Signals: a handler may push and pop. Fork: each list is as after some whole number of steps. */
+#ifndef LM_OS_RSEQ_H
+#define LM_OS_RSEQ_H
+
+#include "base/base.h"
+
+#if defined(__x86_64__) || defined(__aarch64__)
+#define LM_RSEQ_ARCH 1
+#else
+#define LM_RSEQ_ARCH 0
+#endif
+
+#if LM_TSAN /* it does not see what passes through the lists */
+void __tsan_acquire(void *address);
+void __tsan_release(void *address);
+#endif
+
+/* The area of a thread that the kernel reads and writes (linux/rseq.h, fixed layout). */
+struct lm_rseq_area {
+    uint32_t cpu_id_start;
+    uint32_t cpu_id; /* negative: this thread is not registered */
+    uint64_t cs;     /* the descriptor of the sequence the thread is in */
+    uint32_t flags;
+    uint32_t node_id;
+    uint32_t mm_cid;
+};
+
+struct lm_rseq_list {
+    void *owner;
+    uint16_t top, begin, end;
+};
+
+struct lm_rseq_cpu {
+    struct lm_rseq_list list[1]; /* as many as the user wants; then the slots */
+};
+
+struct lm_rseq {
+    struct lm_rseq_cpu **table; /* atomic entries; `limit` of them */
+    uint32_t limit;
+    ptrdiff_t area;  /* from the thread pointer */
+    ptrdiff_t index; /* of the word that has the index, within the area */
+};
+extern struct lm_rseq lm_rseq LM_HIDDEN;
+
+/* Table entries that the largest index needs. */
+uint32_t lm_rseq_limit(void);
+
+/* Finds the kernel's and the C library's part and tests both: sequences must commit, and must abort when fenced. False:
+ * there is none, or it does not do what it should, and nothing below may be used. Once, before anything else here.
+ * The table, of so many entries, is filled with `stopped`. Starts a helper thread for a moment, of which the C library
+ * does not know. */
+bool lm_rseq_start(struct lm_rseq_cpu **table, uint32_t limit, struct lm_rseq_cpu *stopped);
+
+/* When it returns true, no thread of the process is inside a sequence that it began before the call. False: the kernel
+ * refuses (seccomp). In a fork's child as well. */
+bool lm_rseq_fence(void);
+
+enum lm_rseq_result {
+    LM_RSEQ_DONE,
+    LM_RSEQ_ABORTED, /* nothing done; try again */
+    LM_RSEQ_MISSED,  /* push: the list is full */
+    LM_RSEQ_FOREIGN  /* push: the list is another owner's */
+};
+
+LM_INLINE struct lm_rseq_area *lm_rseq_area(void)
+{
+    char *thread = NULL;
+
+#if defined(__x86_64__)
+    __asm__("movq %%fs:0, %0" : "=r"(thread));
+#elif defined(__aarch64__)
+    __asm__("mrs %0, tpidr_el0" : "=r"(thread));
+#endif
+    return (struct lm_rseq_area *)(void *)(thread + lm_rseq.area);
+}
+
+/* True when the calling thread can run sequences. */
+LM_INLINE bool lm_rseq_registered(const struct lm_rseq_area *area)
+{
+    return (int32_t)__atomic_load_n(&area->cpu_id, __ATOMIC_RELAXED) >= 0;
+}
+
+/* The index just now; it may be another's at once. */
+LM_INLINE uint32_t lm_rseq_index(const struct lm_rseq_area *area)
+{
+    return __atomic_load_n((const uint32_t *)(const void *)((const char *)area + lm_rseq.index), __ATOMIC_RELAXED);
+}
+
+/* To be told of a pointer that is read from a stopped list: the thread sanitizer sees neither it nor the fence. */
+LM_INLINE void lm_rseq_found(void *object)
+{
+#if LM_TSAN
+    __tsan_acquire(object);
+#else
+    (void)object;
+#endif
+}
+
+/* One try. `list` is the list's offset in bytes. *result: the pointer, or NULL: the list is empty. */
+LM_INLINE enum lm_rseq_result lm_rseq_try_pop(struct lm_rseq_area *area, size_t list, void **result)
+{
+    uint64_t status = LM_RSEQ_MISSED;
+    void *found = NULL;
+    uintptr_t t0, t1;
+
+#if defined(__x86_64__)
+    __asm__ volatile(".pushsection lm_rseq_cs, \"aw\"\n"
+                     ".balign 32\n"
+                     "3: .long 0, 0\n"
+                     ".quad 1f, 2f - 1f, 4f\n"
+                     ".popsection\n"
+                     "leaq 3b(%%rip), %[t0]\n"
+                     "movq %[t0], 8(%[area])\n"
+                     "1: movl (%[area],%[index]), %k[t0]\n"
+                     "cmpl %[limit], %k[t0]\n"
+                     "jae 5f\n"
+                     "movq (%[table],%[t0],8), %[t0]\n"
+                     "movzwl 8(%[t0],%[list]), %k[t1]\n"
+                     "cmpw 10(%[t0],%[list]), %w[t1]\n"
+                     "je 5f\n"
+                     "movq -8(%[t0],%[t1],8), %[found]\n"
+                     "decl %k[t1]\n"
+                     "movw %w[t1], 8(%[t0],%[list])\n"
+                     "2: xorl %k[status], %k[status]\n"
+                     "jmp 5f\n"
+                     ".byte 0x0f, 0xb9, 0x3d\n" /* the signature reads as an undefined instruction */
+                     ".long 0x53053053\n"
+                     "4: movl %[aborted], %k[status]\n"
+                     "5: movq $0, 8(%[area])\n"
+                     : [found] "+&r"(found), [status] "+&r"(status), [t0] "=&r"(t0), [t1] "=&r"(t1)
+                     : [area] "r"(area), [index] "r"(lm_rseq.index), [limit] "rm"(lm_rseq.limit),
+                     [table] "r"(lm_rseq.table), [list] "r"(list), [aborted] "i"(LM_RSEQ_ABORTED)
+                     : "memory", "cc");
+#elif defined(__aarch64__)
+    uintptr_t t2;
+
+    __asm__ volatile(".pushsection lm_rseq_cs, \"aw\"\n"
+                     ".balign 32\n"
+                     "3: .long 0, 0\n"
+                     ".quad 1f, 2f - 1f, 4f\n"
+                     ".popsection\n"
+                     "adrp %[t0], 3b\n"
+                     "add %[t0], %[t0], :lo12:3b\n"
+                     "str %[t0], [%[area], #8]\n"
+                     "1: ldr %w[t0], [%[area], %[index]]\n"
+                     "cmp %w[t0], %w[limit]\n"
+                     "b.hs 5f\n"
+                     "ldr %[t0], [%[table], %[t0], lsl #3]\n"
+                     "add %[t1], %[t0], %[list]\n"
+                     "ldrh %w[t2], [%[t1], #8]\n"
+                     "ldrh %w[found], [%[t1], #10]\n"
+                     "cmp %w[t2], %w[found]\n"
+                     "b.eq 5f\n"
+                     "sub %w[t2], %w[t2], #1\n"
+                     "ldr %[found], [%[t0], %[t2], lsl #3]\n"
+                     "strh %w[t2], [%[t1], #8]\n"
+                     "2: mov %w[status], #0\n"
+                     "b 5f\n"
+                     ".inst 0xd428bc00\n"
+                     "4: mov %w[status], %[aborted]\n"
+                     "5: str xzr, [%[area], #8]\n"
+                     : [found] "+&r"(found), [status] "+&r"(status), [t0] "=&r"(t0), [t1] "=&r"(t1), [t2] "=&r"(t2)
+                     : [area] "r"(area), [index] "r"(lm_rseq.index), [limit] "r"(lm_rseq.limit),
+                     [table] "r"(lm_rseq.table), [list] "r"(list), [aborted] "i"(LM_RSEQ_ABORTED)
+                     : "memory", "cc");
+#else
+    (void)area, (void)list, (void)t0, (void)t1;
+#endif
+    *result = status == LM_RSEQ_DONE ? found : NULL;
+    if (*result)
+        lm_rseq_found(*result);
+    return (enum lm_rseq_result)status;
+}
+
+/* One try. The list must have this owner. */
+LM_INLINE enum lm_rseq_result lm_rseq_try_push(struct lm_rseq_area *area, size_t list, const void *owner, void *object)
+{
+    uint64_t status = LM_RSEQ_FOREIGN;
+    uintptr_t t0, t1;
+
+#if LM_TSAN
+    __tsan_release(object);
+#endif
+#if defined(__x86_64__)
+    __asm__ volatile(".pushsection lm_rseq_cs, \"aw\"\n"
+                     ".balign 32\n"
+                     "3: .long 0, 0\n"
+                     ".quad 1f, 2f - 1f, 4f\n"
+                     ".popsection\n"
+                     "leaq 3b(%%rip), %[t0]\n"
+                     "movq %[t0], 8(%[area])\n"
+                     "1: movl (%[area],%[index]), %k[t0]\n"
+                     "cmpl %[limit], %k[t0]\n"
+                     "jae 6f\n"
+                     "movq (%[table],%[t0],8), %[t0]\n"
+                     "cmpq %[owner], (%[t0],%[list])\n"
+                     "jne 5f\n"
+                     "movzwl 8(%[t0],%[list]), %k[t1]\n"
+                     "cmpw 12(%[t0],%[list]), %w[t1]\n"
+                     "je 6f\n"
+                     "movq %[object], (%[t0],%[t1],8)\n"
+                     "incl %k[t1]\n"
+                     "movw %w[t1], 8(%[t0],%[list])\n"
+                     "2: xorl %k[status], %k[status]\n"
+                     "jmp 5f\n"
+                     ".byte 0x0f, 0xb9, 0x3d\n"
+                     ".long 0x53053053\n"
+                     "4: movl %[aborted], %k[status]\n"
+                     "jmp 5f\n"
+                     "6: movl %[missed], %k[status]\n"
+                     "5: movq $0, 8(%[area])\n"
+                     : [status] "+&r"(status), [t0] "=&r"(t0), [t1] "=&r"(t1)
+                     : [area] "r"(area), [index] "r"(lm_rseq.index), [limit] "rm"(lm_rseq.limit),
+                     [table] "r"(lm_rseq.table), [list] "r"(list), [owner] "r"(owner), [object] "r"(object),
+                     [aborted] "i"(LM_RSEQ_ABORTED), [missed] "i"(LM_RSEQ_MISSED)
+                     : "memory", "cc");
+#elif defined(__aarch64__)
+    uintptr_t t2, t3;
+
+    __asm__ volatile(".pushsection lm_rseq_cs, \"aw\"\n"
+                     ".balign 32\n"
+                     "3: .long 0, 0\n"
+                     ".quad 1f, 2f - 1f, 4f\n"
+                     ".popsection\n"
+                     "adrp %[t0], 3b\n"
+                     "add %[t0], %[t0], :lo12:3b\n"
+                     "str %[t0], [%[area], #8]\n"
+                     "1: ldr %w[t0], [%[area], %[index]]\n"
+                     "cmp %w[t0], %w[limit]\n"
+                     "b.hs 6f\n"
+                     "ldr %[t0], [%[table], %[t0], lsl #3]\n"
+                     "add %[t1], %[t0], %[list]\n"
+                     "ldr %[t2], [%[t1]]\n"
+                     "cmp %[t2], %[owner]\n"
+                     "b.ne 5f\n"
+                     "ldrh %w[t2], [%[t1], #8]\n"
+                     "ldrh %w[t3], [%[t1], #12]\n"
+                     "cmp %w[t2], %w[t3]\n"
+                     "b.eq 6f\n"
+                     "str %[object], [%[t0], %[t2], lsl #3]\n"
+                     "add %w[t2], %w[t2], #1\n"
+                     "strh %w[t2], [%[t1], #8]\n"
+                     "2: mov %w[status], #0\n"
+                     "b 5f\n"
+                     ".inst 0xd428bc00\n"
+                     "4: mov %w[status], %[aborted]\n"
+                     "b 5f\n"
+                     "6: mov %w[status], %[missed]\n"
+                     "5: str xzr, [%[area], #8]\n"
+                     : [status] "+&r"(status), [t0] "=&r"(t0), [t1] "=&r"(t1), [t2] "=&r"(t2), [t3] "=&r"(t3)
+                     : [area] "r"(area), [index] "r"(lm_rseq.index), [limit] "r"(lm_rseq.limit),
+                     [table] "r"(lm_rseq.table), [list] "r"(list), [owner] "r"(owner), [object] "r"(object),
+                     [aborted] "i"(LM_RSEQ_ABORTED), [missed] "i"(LM_RSEQ_MISSED)
+                     : "memory", "cc");
+#else
+    (void)area, (void)list, (void)owner, (void)object, (void)t0, (void)t1;
+#endif
+    return (enum lm_rseq_result)status;
+}
+
+/* A sequence that is aborted so often in a row runs under a debugger that steps through it. */
+enum { LM_RSEQ_TRIES = 100 };
+
+/* The last pushed pointer, or NULL: empty, or no sequence would end. */
+LM_INLINE void *lm_rseq_pop(struct lm_rseq_area *area, size_t list)
+{
+    void *result;
+
+    for (int i = 0; lm_rseq_try_pop(area, list, &result) == LM_RSEQ_ABORTED && i < LM_RSEQ_TRIES; i++)
+        ;
+    return result;
+}
+
+LM_INLINE enum lm_rseq_result lm_rseq_push(struct lm_rseq_area *area, size_t list, const void *owner, void *object)
+{
+    for (int i = 0; i < LM_RSEQ_TRIES; i++) {
+        enum lm_rseq_result result = lm_rseq_try_push(area, list, owner, object);
+
+        if (LM_LIKELY(result != LM_RSEQ_ABORTED))
+            return result;
+    }
+    return LM_RSEQ_MISSED;
+}
+
+#endif

@@ -1,0 +1,28 @@
+/* A free inside a block of a region. */
+#include "common_death.h"
+
+#include <loam/region.h>
+
+static struct loam_region *region;
+static char room[1 << 20];
+
+static void misuse(size_t size)
+{
+    void *p = loam_region_alloc(region, size + 32), *keep = loam_region_alloc(region, size);
+
+    loam_region_free(region, (char *)hide(p) + 16);
+    loam_region_free(region, keep);
+}
+
+int main(void)
+{
+    int failures = 0;
+
+    for (int fit = LOAM_FIT_GOOD; fit <= LOAM_FIT_BEST; fit++) {
+        struct loam_region_options options = {.struct_bytes = sizeof options, .fit = (enum loam_fit)fit};
+
+        region = loam_region_create(room, sizeof room, &options);
+        failures += death("a pointer into a live block", 60000, misuse);
+    }
+    return failures;
+}

@@ -1,0 +1,362 @@
+/* Restartable sequences: what one does alone, and that none is ever seen half done, whatever interrupts it: signals,
+ * preemption, migration, a fence from another thread, fork. */
+#include "os/os.h"
+#include "unit.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { SLOTS = 64, LIST_WORDS = sizeof(struct lm_rseq_list) / sizeof(void *), MOST_CPUS = 8192, THREADS = 6 };
+
+/* Two lists: 0 is owned by the CPU's structure, 1 by nobody in particular. */
+struct cpu {
+    struct lm_rseq_list list[2];
+    void *slot[2 * SLOTS];
+};
+
+static struct lm_rseq_cpu *table[MOST_CPUS];
+static struct cpu *cpus; /* one for each index, untouched but for those in use */
+static struct cpu stopped;
+static uint32_t limit;
+
+static struct lm_rseq_cpu *as_lists(struct cpu *cpu)
+{
+    return (struct lm_rseq_cpu *)(void *)cpu;
+}
+
+static void cpu_reset(struct cpu *cpu)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        cpu->list[i].owner = i ? NULL : cpu;
+        cpu->list[i].begin = cpu->list[i].top = (uint16_t)(2 * LIST_WORDS + i * SLOTS);
+        cpu->list[i].end = (uint16_t)(cpu->list[i].begin + SLOTS);
+    }
+}
+
+static int start(void **state)
+{
+    static int usable = -1;
+
+    (void)state;
+    limit = lm_rseq_limit();
+    if (usable < 0) {
+        usable = limit <= MOST_CPUS && lm_rseq_start(table, limit, as_lists(&stopped));
+        cpus = mmap(NULL, limit * sizeof *cpus, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        assert_ptr_not_equal(cpus, MAP_FAILED);
+        printf("sequences can%s be used here\n", usable ? "" : "not");
+    }
+    for (uint32_t i = 0; usable && i < limit; i++) {
+        cpu_reset(&cpus[i]);
+        table[i] = as_lists(&cpus[i]);
+    }
+    return 0;
+}
+
+static bool usable(void)
+{
+    return lm_rseq.limit && table[0] == as_lists(&cpus[0]);
+}
+
+static size_t offset(unsigned list)
+{
+    return list * sizeof(struct lm_rseq_list);
+}
+
+/* Everything on the lists of all CPUs; each is added to seen[]. */
+static size_t collect(unsigned *seen, const char *base, size_t tokens)
+{
+    size_t count = 0;
+
+    for (uint32_t c = 0; c < limit; c++)
+        for (unsigned l = 0; l < 2; l++) {
+            const struct lm_rseq_list *list = &cpus[c].list[l];
+
+            assert_in_range(list->top, list->begin, list->end);
+            for (unsigned at = list->begin; at < list->top; at++) {
+                size_t token = (size_t)((const char *)((void **)&cpus[c])[at] - base);
+
+                assert_in_range(token, 0, tokens - 1);
+                seen[token]++;
+                count++;
+            }
+        }
+    return count;
+}
+
+static void pushes_and_pops(void **state)
+{
+    struct lm_rseq_area *area = lm_rseq_area();
+    uint64_t seed = unit_seed();
+    static char token[SLOTS];
+    struct cpu one;
+    size_t held = 0;
+
+    (void)state;
+    if (!usable())
+        skip();
+    cpu_reset(&one);
+    for (uint32_t i = 0; i < limit; i++)
+        table[i] = as_lists(&one);
+    for (int step = 0; step < 100000; step++) {
+        if (unit_below(&seed, 2)) {
+            enum lm_rseq_result result = lm_rseq_push(area, offset(0), &one, &token[held % SLOTS]);
+
+            assert_int_equal(result, held == SLOTS ? LM_RSEQ_MISSED : LM_RSEQ_DONE);
+            held += result == LM_RSEQ_DONE;
+        } else {
+            void *p = lm_rseq_pop(area, offset(0));
+
+            assert_ptr_equal(p, held ? &token[held - 1] : NULL);
+            held -= p != NULL;
+        }
+        assert_int_equal(one.list[0].top, one.list[0].begin + held);
+        assert_int_equal(one.list[1].top, one.list[1].begin);
+        assert_int_equal(area->cs, 0);
+    }
+}
+
+static void refuses_other_owners(void **state)
+{
+    struct lm_rseq_area *area = lm_rseq_area();
+    char token;
+
+    (void)state;
+    if (!usable())
+        skip();
+    assert_int_equal(lm_rseq_push(area, offset(0), &token, &token), LM_RSEQ_FOREIGN);
+    assert_int_equal(lm_rseq_push(area, offset(0), NULL, &token), LM_RSEQ_FOREIGN);
+    assert_int_equal(lm_rseq_push(area, offset(1), NULL, &token), LM_RSEQ_DONE);
+    for (uint32_t i = 0; i < limit; i++)
+        table[i] = as_lists(&stopped);
+    assert_null(lm_rseq_pop(area, offset(1)));
+    assert_int_equal(lm_rseq_push(area, offset(1), NULL, &token), LM_RSEQ_MISSED);
+}
+
+/* -- tokens that many threads push and pop must neither vanish nor double ------------------------------------------ */
+
+enum { TOKENS = 400 };
+static char token_base[TOKENS];
+static bool stop;   /* atomic */
+static bool broken; /* the negative control: steps that can be seen half done */
+static uint64_t storm_seed;
+
+LM_RACY static void *step_pop(unsigned list)
+{
+    struct cpu *cpu;
+    void *p;
+
+    if (!broken)
+        return lm_rseq_pop(lm_rseq_area(), offset(list));
+    cpu = &cpus[0];
+    if (cpu->list[list].top == cpu->list[list].begin)
+        return NULL;
+    p = ((void **)cpu)[cpu->list[list].top - 1];
+    sched_yield();
+    if (cpu->list[list].top > cpu->list[list].begin)
+        cpu->list[list].top--;
+    return p;
+}
+
+LM_RACY static bool step_push(unsigned list, void *p)
+{
+    struct cpu *cpu;
+
+    if (!broken)
+        return lm_rseq_push(lm_rseq_area(), offset(list), list ? NULL : &cpus[lm_rseq_index(lm_rseq_area())], p) ==
+            LM_RSEQ_DONE;
+    cpu = &cpus[0];
+    if (cpu->list[list].top == cpu->list[list].end)
+        return false;
+    ((void **)cpu)[cpu->list[list].top] = p;
+    sched_yield();
+    if (cpu->list[list].top < cpu->list[list].end)
+        cpu->list[list].top++;
+    return true;
+}
+
+struct hands {
+    void *token[TOKENS];
+    size_t count;
+    uint64_t seed;
+    pthread_t thread;
+};
+
+static void move(struct hands *hands)
+{
+    unsigned list = unit_below(&hands->seed, 2) != 0;
+
+    if (hands->count && unit_below(&hands->seed, 2)) {
+        if (step_push(list, hands->token[hands->count - 1]))
+            hands->count--;
+    } else if (hands->count < TOKENS) {
+        void *p = step_pop(list);
+
+        if (p)
+            hands->token[hands->count++] = p;
+    }
+}
+
+static __thread struct hands *in_handler;
+
+static void on_signal(int signal)
+{
+    (void)signal;
+    if (in_handler) /* a handler runs sequences of its own, inside whatever it interrupted */
+        for (int i = 0; i < 3; i++)
+            move(in_handler);
+}
+
+static void *storm(void *arg)
+{
+    struct hands *hands = arg, mine = {.seed = hands->seed ^ 0x5555};
+
+    in_handler = &mine;
+    for (unsigned i = 0; !__atomic_load_n(&stop, __ATOMIC_RELAXED); i++) {
+        move(hands);
+        if (i % 1024 == 0) {
+            cpu_set_t one;
+
+            CPU_ZERO(&one);
+            CPU_SET((i / 1024 + (unsigned)hands->seed) % lm_os_cpu_count(), &one);
+            sched_setaffinity(0, sizeof one, &one);
+        }
+        if (unit_below(&hands->seed, 64) == 0)
+            sched_yield();
+    }
+    in_handler = NULL;
+    for (size_t i = 0; i < mine.count && hands->count < TOKENS; i++)
+        hands->token[hands->count++] = mine.token[i];
+    return NULL;
+}
+
+/* Takes all lists away, moves their tokens about, and gives them back. */
+static size_t drain(void)
+{
+    struct hands out = {.count = 0};
+
+    for (uint32_t i = 0; i < limit; i++)
+        __atomic_store_n(&table[i], as_lists(&stopped), __ATOMIC_RELAXED);
+    assert_true(lm_rseq_fence());
+    for (uint32_t c = 0; c < limit; c++)
+        for (unsigned l = 0; l < 2; l++)
+            while (cpus[c].list[l].top > cpus[c].list[l].begin && out.count < TOKENS)
+                out.token[out.count++] = ((void **)&cpus[c])[--cpus[c].list[l].top];
+    for (size_t i = 0; i < out.count; i++) /* all on one CPU's lists, where there is room */
+        for (uint32_t c = 0;; c++) {
+            struct lm_rseq_list *list = &cpus[c].list[i % 2];
+
+            if (list->top < list->end) {
+                ((void **)&cpus[c])[list->top++] = out.token[i];
+                break;
+            }
+        }
+    for (uint32_t i = 0; i < limit; i++)
+        __atomic_store_n(&table[i], as_lists(&cpus[i]), __ATOMIC_RELEASE);
+    return out.count;
+}
+
+/* In a child: no list has what another has too, nor half a step. */
+static void look_from_child(void)
+{
+    static unsigned seen[TOKENS];
+
+    collect(seen, token_base, TOKENS);
+    for (int i = 0; i < TOKENS; i++)
+        if (seen[i] > 1)
+            _exit(1);
+    _exit(0);
+}
+
+/* Tokens that are not in exactly one place in the end. */
+static int run_storm(int rounds)
+{
+    static struct hands hands[THREADS];
+    static unsigned seen[TOKENS];
+    struct itimerval every = {{0, 200}, {0, 200}}, never = {{0, 0}, {0, 0}};
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+    size_t drained = 0;
+    int wrong = 0, status;
+
+    memset(hands, 0, sizeof hands);
+    memset(seen, 0, sizeof seen);
+    for (int i = 0; i < TOKENS; i++)
+        hands[i % THREADS].token[hands[i % THREADS].count++] = &token_base[i];
+    __atomic_store_n(&stop, false, __ATOMIC_RELAXED);
+    sigaction(SIGALRM, &action, NULL);
+    for (int i = 0; i < THREADS; i++) {
+        hands[i].seed = storm_seed + 2 * (uint64_t)i;
+        assert_int_equal(pthread_create(&hands[i].thread, NULL, storm, &hands[i]), 0);
+    }
+    setitimer(ITIMER_REAL, &every, NULL);
+    for (int i = 0; i < rounds; i++) {
+        for (int k = 0; k < THREADS; k++)
+            pthread_kill(hands[k].thread, SIGALRM);
+        if (broken) {
+            usleep(500);
+            continue;
+        }
+        drained += drain();
+        if (i % 16 == 0) {
+            pid_t child = fork();
+
+            if (child == 0)
+                look_from_child();
+            while (waitpid(child, &status, 0) < 0 && errno == EINTR)
+                ;
+            assert_int_equal(status, 0);
+        }
+    }
+    setitimer(ITIMER_REAL, &never, NULL);
+    __atomic_store_n(&stop, true, __ATOMIC_RELAXED);
+    for (int i = 0; i < THREADS; i++)
+        pthread_join(hands[i].thread, NULL);
+    collect(seen, token_base, TOKENS);
+    for (int i = 0; i < THREADS; i++)
+        for (size_t k = 0; k < hands[i].count; k++)
+            seen[(char *)hands[i].token[k] - token_base]++;
+    for (int i = 0; i < TOKENS; i++)
+        wrong += seen[i] != 1;
+    printf("%d rounds, %zu tokens drained, %d wrong\n", rounds, drained, wrong);
+    return wrong;
+}
+
+static void nothing_is_seen_half_done(void **state)
+{
+    (void)state;
+    if (!usable())
+        skip();
+    storm_seed = unit_seed();
+    assert_int_equal(run_storm(getenv("LOAM_CHECK_ALL") ? 20000 : 1500), 0);
+}
+
+static void the_storm_finds_what_is_not_restartable(void **state)
+{
+    int wrong;
+
+    (void)state;
+    if (!usable())
+        skip();
+    broken = true;
+    wrong = run_storm(200);
+    broken = false;
+    assert_int_not_equal(wrong, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(pushes_and_pops, start),
+        cmocka_unit_test_setup(refuses_other_owners, start),
+        cmocka_unit_test_setup(nothing_is_seen_half_done, start),
+        cmocka_unit_test_setup(the_storm_finds_what_is_not_restartable, start),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,164 @@
+/* Holes in slabs: pages that no live object lies on go, and come back, beside a shadow that knows which objects live. */
+#include "slab/slab.h"
+#include "unit.h"
+
+#include <string.h>
+#include <sys/mman.h>
+
+static int owner; /* any address will do */
+
+enum { MOST = 4097 };
+static bool live[MOST]; /* by number, from 1 */
+
+/* An object out of the slab as its owner takes one, or 0. */
+static uint32_t take(struct lm_span *slab)
+{
+    void *p = lm_slab_pop(slab);
+    uint64_t n;
+
+    if (!p && lm_slab_carve(slab))
+        p = lm_slab_pop(slab);
+    if (!p)
+        return 0;
+    assert_true(lm_slab_number(slab, p, &n));
+    assert_false(live[n]);
+    live[n] = true;
+    memset(p, (int)n | 1, lm_slab_object_size(slab));
+    return (uint32_t)n;
+}
+
+static void give(struct lm_span *slab, uint32_t n)
+{
+    const unsigned char *p = lm_slab_object(slab, n);
+
+    for (size_t i = 0; i < lm_slab_object_size(slab); i++)
+        assert_int_equal(p[i], (n | 1) & 0xff); /* nobody took its pages */
+    assert_false(lm_slab_is_free(slab, p));
+    lm_slab_put(slab, p);
+    slab->flags &= (uint8_t)~LM_SLAB_SWEPT;
+    live[n] = false;
+}
+
+/* Every page is there exactly when it holds a live object, or none at all was ever carved from it. */
+static void check_pages(const struct lm_span *slab, bool punched)
+{
+    size_t page = lm_os_page_size(), size = lm_slab_object_size(slab), bytes = slab->granules * LM_GRANULE;
+    unsigned char present[512];
+    unsigned count = lm_slab_count_free(slab);
+
+    assert_int_equal(lm_slab_check(slab), 0);
+    for (uint32_t n = 1; n <= slab->carved; n++)
+        count += live[n];
+    assert_int_equal(count, slab->carved);
+    if (!punched)
+        return;
+    assert_int_equal(mincore(lm_span_start(slab), bytes, present), 0);
+    for (size_t p = 0; p < bytes / page; p++) {
+        char *from = (char *)lm_span_start(slab) + p * page;
+        bool held = false, carved = false;
+
+        for (uint32_t n = 1; n <= slab->carved; n++) {
+            char *object = lm_slab_object(slab, n);
+
+            if (object < from + page && object + size > from) {
+                held |= live[n];
+                carved = true;
+            }
+        }
+        if (carved)
+            assert_int_equal(present[p] & 1, held);
+    }
+}
+
+/* While a free object has all its pages, it is handed out before one that has not. */
+static void check_order(const struct lm_span *slab)
+{
+    size_t page = lm_os_page_size();
+    bool holes = false;
+
+    for (uint32_t n = slab->head; n; n = lm_slab_link(slab, n)) {
+        char *from = (char *)lm_align_down((uintptr_t)lm_slab_object(slab, n), page);
+        char *to = (char *)lm_slab_object(slab, n) + lm_slab_object_size(slab);
+        unsigned char present[512];
+        bool whole = true;
+
+        assert_int_equal(mincore(from, (size_t)(to - from), present), 0);
+        for (size_t p = 0; p < ((size_t)(to - from) + page - 1) / page; p++)
+            whole &= present[p] & 1;
+        assert_false(whole && holes);
+        holes |= !whole;
+    }
+}
+
+static void one_class(unsigned size_class, uint64_t *seed)
+{
+    struct lm_span *slab = lm_slab_create(size_class, (unsigned)unit_below(seed, 100), &owner);
+    unsigned capacity = lm_slab_capacity(slab), alive = 0;
+
+    assert_true(capacity < MOST);
+    memset(live, 0, sizeof live);
+    for (unsigned round = 0; round < 12; round++) {
+        unsigned wanted = (unsigned)unit_below(seed, capacity + 1);
+
+        while (alive < wanted && take(slab))
+            alive++;
+        assert_true(alive >= wanted);
+        for (uint32_t n = 1; n <= slab->carved; n++)
+            if (live[n] && unit_below(seed, 4) != 0) {
+                give(slab, n);
+                alive--;
+            }
+        check_pages(slab, false);
+        lm_slab_punch(slab);
+        check_pages(slab, true);
+        check_order(slab);
+        assert_int_equal(lm_slab_punch(slab), 0); /* nothing was freed since */
+    }
+    while (take(slab))
+        alive++;
+    assert_int_equal(alive, capacity); /* every object came back */
+    for (uint32_t n = 1; n <= capacity; n++)
+        give(slab, n);
+    lm_slab_free(slab);
+}
+
+static void punches_and_fills(void **state)
+{
+    uint64_t seed = unit_seed();
+
+    (void)state;
+    for (unsigned c = 0; c < LM_CLASSES; c++)
+        one_class(c, &seed);
+    assert_int_equal(lm_page_check(), 0);
+}
+
+/* With fewer classes every size still fits, and none is wasted on classes that are left out. */
+static void classes_may_be_fewer(void **state)
+{
+    (void)state;
+    for (unsigned in_a_doubling = 8; in_a_doubling; in_a_doubling /= 2) {
+        bool used[LM_CLASSES] = {false};
+        unsigned count = 0;
+
+        lm_class_space(in_a_doubling);
+        for (size_t size = 0; size <= LM_SLAB_MAX; size++) {
+            unsigned c = lm_class_for(size);
+
+            assert_true(c < LM_CLASSES && lm_class[c].size >= size);
+            assert_int_equal(lm_class_serving[c], c);
+            used[c] = true;
+        }
+        for (unsigned c = 0; c < LM_CLASSES; c++)
+            count += used[c];
+        assert_int_equal(count, 8 + 9 * in_a_doubling);
+    }
+    lm_class_space(8);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(punches_and_fills), cmocka_unit_test(classes_may_be_fewer)};
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
