@@ -84,8 +84,7 @@ _Noreturn static LM_COLD void misuse_of_free(const char *verb, const void *p)
 
 static bool block_is_free(const struct lm_span *slab, const void *p)
 {
-    return lm_slab_is_free(slab, p) ||
-        ((lm_slab_is_awaited(slab) || lm_span_is_cpu(slab)) && lm_object_is_marked(p));
+    return lm_slab_is_free(slab, p) || ((lm_slab_is_awaited(slab) || lm_span_is_cpu(slab)) && lm_object_is_marked(p));
 }
 
 struct lm_span *lm_block_span(const void *p, const char *verb)

@@ -261,7 +261,7 @@ bool lm_percpu_free(struct lm_span *slab, void *p)
         list = LM_CPU_FOREIGN;
         if (lm_slab_object_size(slab) > FOREIGN_MAX)
             return percpu_flush(list, 0, p); /* a list of such blocks would hold too many bytes */
-        lm_slab_open_bucket(slab); /* the list is one: the owner must know that frees are under way */
+        lm_slab_open_bucket(slab);           /* the list is one: the owner must know that frees are under way */
         result = lm_rseq_push(area, list_offset(list), NULL, p);
         if (result != LM_RSEQ_DONE)
             lm_slab_close_bucket(slab);

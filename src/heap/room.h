@@ -92,7 +92,7 @@ void lm_heap_release_current(struct lm_heap *heap); /* empty current slabs */
 void lm_remote_free(struct lm_span *slab, void *p);
 void lm_remote_gather(struct lm_heap *heap, struct lm_span *slab, void *p); /* in the buckets of this heap */
 void lm_remote_flush(struct lm_heap *heap);
-void lm_remote_reopen(struct lm_heap *heap); /* in a fork's child, after lm_slab_forget_buckets of all slabs */
+void lm_remote_reopen(struct lm_heap *heap);  /* in a fork's child, after lm_slab_forget_buckets of all slabs */
 void lm_remote_deliver(struct lm_span *slab); /* the caller holds its mailed bit */
 bool lm_remote_receive(struct lm_heap *heap); /* empties the mailbox; true when it held any */
 void lm_remote_close(struct lm_heap *heap);   /* nothing can be mailed to the heap any more */

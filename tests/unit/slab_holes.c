@@ -157,8 +157,7 @@ static void classes_may_be_fewer(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(punches_and_fills), cmocka_unit_test(classes_may_be_fewer)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(punches_and_fills), cmocka_unit_test(classes_may_be_fewer)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -209,8 +209,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(classes_fit), cmocka_unit_test(boundaries_are_exact),
         cmocka_unit_test(colours_differ), cmocka_unit_test(hands_out_all_once), cmocka_unit_test(takes_what_is_free),
-        cmocka_unit_test(remote_lists_come_home), cmocka_unit_test(buckets_are_counted),
-        cmocka_unit_test(marks_tell)};
+        cmocka_unit_test(remote_lists_come_home), cmocka_unit_test(buckets_are_counted), cmocka_unit_test(marks_tell)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
