@@ -80,7 +80,7 @@ bool lm_slab_carve(struct lm_span *slab)
         return false;
     for (unsigned n = first; n < last; n++)
         lm_slab_set_link(slab, n, (uint16_t)(n + 1));
-    __atomic_store_n(&slab->carved, (uint16_t)last, __ATOMIC_RELAXED);
+    __atomic_store_n(&slab->carved, (uint16_t)last, __ATOMIC_RELEASE); /* pairs with lm_slab_count_free */
     slab->head = (uint16_t)first;
     return true;
 }
@@ -92,7 +92,7 @@ void *lm_slab_carve_one(struct lm_span *slab, bool *zeroed)
     if (n > lm_slab_capacity(slab))
         return NULL;
     *zeroed = slab->flags & LM_SLAB_ZEROED;
-    __atomic_store_n(&slab->carved, (uint16_t)n, __ATOMIC_RELAXED);
+    __atomic_store_n(&slab->carved, (uint16_t)n, __ATOMIC_RELEASE);
     lm_slab_set_link(slab, n, LM_LIVE);
     return lm_slab_object(slab, n);
 }
@@ -178,7 +178,7 @@ unsigned lm_slab_list_length(const struct lm_span *slab)
 
 unsigned lm_slab_count_free(const struct lm_span *slab)
 {
-    unsigned count = 0, carved = __atomic_load_n(&slab->carved, __ATOMIC_RELAXED);
+    unsigned count = 0, carved = __atomic_load_n(&slab->carved, __ATOMIC_ACQUIRE); /* the annex is there, too */
 
     for (unsigned n = 1; n <= carved; n++)
         count += lm_slab_link(slab, n) != LM_LIVE;
