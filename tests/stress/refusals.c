@@ -151,6 +151,26 @@ static int traffic(uint64_t seed, int steps)
     return failed;
 }
 
+/* Asks for more than there ever was, so that the heap must grow. Returns the requests that failed. */
+static int demand(void)
+{
+    enum { BLOCKS = 12, BYTES = 20 << 20 };
+    char *block[BLOCKS];
+    int failed = 0;
+
+    for (int i = 0; i < BLOCKS; i++) {
+        errno = 0;
+        block[i] = malloc(BYTES);
+        NEED(block[i] || errno == ENOMEM);
+        failed += !block[i];
+        if (block[i])
+            block[i][0] = block[i][BYTES - 1] = 1;
+    }
+    for (int i = 0; i < BLOCKS; i++)
+        free(block[i]);
+    return failed;
+}
+
 static void release_all(void)
 {
     for (int i = 0; i < HELD; i++)
@@ -281,27 +301,29 @@ static void run_case(const struct a_case *c)
     NEED(traffic(1, 4000) == 0);
     release_all();
     before = address_bytes();
+    NEED(traffic(4, 4000) == 0); /* blocks of every kind are there */
     if (c->prepare)
         c->prepare();
     memset(refused, 0, sizeof refused);
     refuse_every = c->every;
     refuse_errno = c->error;
     refuse_mask = c->mask;
-    failed = traffic(2, 20000);
+    failed = traffic(2, 20000) + demand();
+    /* some blocks go while calls are refused, the rest when they no longer are */
+    for (int i = 0; i < HELD; i += 2)
+        if (held[i])
+            release(i);
+    malloc_trim(0);
     printf("%s: %d requests failed; refused", c->name, failed);
     for (int kind = 0; kind < KINDS; kind++) {
         printf(" %s %u", names[kind], refused[kind]);
         NEED(refused[kind] || !(c->expect >> kind & 1)); /* or nothing was put to the test */
     }
     NEED(failed >= c->fails);
-    /* some blocks go while calls are refused, the rest when they no longer are */
-    for (int i = 0; i < HELD; i += 2)
-        if (held[i])
-            release(i);
     refuse_mask = 0;
     if (c->undo)
         c->undo();
-    NEED(traffic(3, 3000) == 0);
+    NEED(traffic(3, 3000) + demand() == 0);
     release_all();
     after = address_bytes();
     printf("; %zu KiB of addresses before, %zu after\n", before >> 10, after >> 10);
