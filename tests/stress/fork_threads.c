@@ -11,6 +11,7 @@
 
 extern char **environ;
 static volatile bool stop;
+static void *inherited;    /* a huge block */
 static void *shared[1024]; /* blocks of all threads, freed by the children */
 static pthread_mutex_t shared_lock = PTHREAD_MUTEX_INITIALIZER;
 
@@ -28,6 +29,7 @@ static void *hammer(void *arg)
         shared[i] = fresh;
         pthread_mutex_unlock(&shared_lock);
         free(old); /* mostly another thread's */
+        usleep(500); /* or eight of these leave the forks no processor */
     }
     return NULL;
 }
@@ -39,6 +41,10 @@ static void child_works(uint64_t seed)
         shared[i] = NULL;
     }
     churn(seed, 300);
+    free(inherited);
+    inherited = malloc(40 << 20);
+    NEED(inherited);
+    free(inherited);
     pthread_t thread;
     if (seed % 8 == 0 && pthread_create(&thread, NULL, hammer, (void *)(uintptr_t)seed) == 0) {
         stop = true;
@@ -51,6 +57,10 @@ int main(void)
     int rounds = in_full() ? 10000 : 400;
     pthread_t threads[8];
 
+    /* little memory, for each fork makes all of it be copied on write; one huge block of it */
+    any_size_is_huge = false;
+    inherited = malloc(40 << 20);
+    NEED(inherited);
     for (uintptr_t i = 0; i < 8; i++)
         NEED(pthread_create(&threads[i], NULL, hammer, (void *)(i + 1)) == 0);
     for (int round = 0; round < rounds; round++) {
