@@ -28,7 +28,7 @@ static void *hammer(void *arg)
         old = shared[i];
         shared[i] = fresh;
         pthread_mutex_unlock(&shared_lock);
-        free(old); /* mostly another thread's */
+        free(old);   /* mostly another thread's */
         usleep(500); /* or eight of these leave the forks no processor */
     }
     return NULL;
