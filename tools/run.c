@@ -273,6 +273,8 @@ static int run_arguments(int argc, char **argv)
             run.fast = true;
         } else if (strcmp(argv[i], "-c") == 0 && has_next) {
             run.conf = argv[++i];
+            if (lm_options_parse(run.conf, LM_FROM_COMMAND, false) > 0)
+                return EXIT_USAGE; /* said once, here, instead of by every process of the program */
         } else if (strcmp(argv[i], "-p") == 0 && has_next) {
             run.policy = argv[++i];
         } else if (strcmp(argv[i], "--report") == 0 && has_next) {

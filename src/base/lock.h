@@ -16,18 +16,18 @@ enum lm_rank {
     LM_RANK_CACHES,      /* the registry of object caches and their threads */
     LM_RANK_CACHE_CPU,   /* a CPU's magazines */
     LM_RANK_CACHE_DEPOT, /* a cache's depot of magazines */
-    LM_RANK_BLOCK,    /* a building block's own lock */
-    LM_RANK_PRIVATES, /* the tree of private heaps */
-    LM_RANK_PRIVATE,  /* a private heap */
-    LM_RANK_SOURCE,   /* a source of pages' own */
-    LM_RANK_CPUS,     /* the table of CPUs */
-    LM_RANK_CPU,      /* a CPU's slabs */
-    LM_RANK_OPTIONS,  /* start-up and configuration */
-    LM_RANK_HEAPS,    /* the registry of thread heaps */
-    LM_RANK_ORPHANS,  /* slabs whose thread is gone */
-    LM_RANK_HUGE,     /* the registry of huge mappings */
-    LM_RANK_PAGES,    /* arenas and their spans */
-    LM_RANK_META,     /* loam's own bookkeeping memory */
+    LM_RANK_BLOCK,       /* a building block's own lock */
+    LM_RANK_PRIVATES,    /* the tree of private heaps */
+    LM_RANK_PRIVATE,     /* a private heap */
+    LM_RANK_SOURCE,      /* a source of pages' own */
+    LM_RANK_CPUS,        /* the table of CPUs */
+    LM_RANK_CPU,         /* a CPU's slabs */
+    LM_RANK_OPTIONS,     /* start-up and configuration */
+    LM_RANK_HEAPS,       /* the registry of thread heaps */
+    LM_RANK_ORPHANS,     /* slabs whose thread is gone */
+    LM_RANK_HUGE,        /* the registry of huge mappings */
+    LM_RANK_PAGES,       /* arenas and their spans */
+    LM_RANK_META,        /* loam's own bookkeeping memory */
     LM_RANK_COUNT
 };
 

@@ -92,7 +92,7 @@ static void *cache_refill(struct loam_cache *cache, struct lm_cache_slot *slot)
     }
     /* backwards, so that they are handed out by rising address; a hook may have used the slot meanwhile */
     for (size_t i = count; i-- > 1;)
-        if (slot->top != slot->limit)
+        if (slot && slot->top != slot->limit)
             lm_cache_slot_push(slot, rounds[i]);
         else
             lm_cache_give(cache, &rounds[i], 1, LM_CACHE_FREE);

@@ -388,9 +388,9 @@ void lm_cache_recover_slabs(struct loam_cache *cache)
 
 static int slab_check(const struct loam_cache *cache, const struct lm_cache_slab *slab, size_t *cached)
 {
-    size_t free = 0, number;
+    size_t free = 0, number = 0;
     int fault = 0;
-    bool start;
+    bool start = false;
 
     for (size_t n = 0; n <= cache->capacity + 1 && !fault; n++) {
         enum lm_cache_state state = lm_cache_state_get(&slab->state[n]);

@@ -124,21 +124,27 @@ int mallopt(int parameter, int value)
         ARENA_TEST = -7,
         ARENA_MAX = -8
     };
+    static const size_t all_bytes = (size_t)1 << 46, never_ms = (size_t)1 << 40;
 
     lm_start();
     switch (parameter) {
-    case TRIM_THRESHOLD: /* freed bytes that are kept */
-        lm_config.dirty_bytes = value < 0 ? (size_t)1 << 46 : lm_max((size_t)value, LM_GRANULE);
+    case TRIM_THRESHOLD: /* freed bytes that are kept; -1: all, and for ever */
+        lm_config.dirty_bytes = value < 0 ? all_bytes : lm_max((size_t)value, LM_GRANULE);
+        if (value < 0)
+            lm_config.purge_ms = never_ms;
         return 1;
     case MMAP_THRESHOLD: /* blocks from here on are mappings */
         if (value < 0)
             return 0;
         lm_config.large_bytes = lm_max((size_t)value, 2 * LM_GRANULE);
         return 1;
+    case MMAP_MAX: /* 0: no block is a mapping of its own, as far as an arena has room for it */
+        if (value == 0)
+            lm_config.large_bytes = all_bytes;
+        return 1;
     case MXFAST:
         return value >= 0 && value <= 160;
     case TOP_PAD:
-    case MMAP_MAX:
     case CHECK_ACTION:
     case PERTURB:
     case ARENA_TEST:

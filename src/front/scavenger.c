@@ -1,8 +1,9 @@
 /* scavenger.c: a thread that returns memory when the program itself makes no calls (option scavenge_ms).
  *
- * It is made when something is freed for the first time (but not before the C library is up), sleeps until something is freed, waits for the delay, and then
- * returns what is old enough: so an idle program has an idle thread, and one that frees all the time pays for one sweep
- * in a delay. It blocks all signals. Fork: the child has none until it frees something. */
+ * It is made when something is freed for the first time (but not before the C library is up), sleeps until something is
+ * freed, waits for the delay, and then returns what is old enough: so an idle program has an idle thread, and one that
+ * frees all the time pays for one sweep in a delay. It blocks all signals but SIGSYS, by which a filter of system calls
+ * may answer its own. Fork: the child has none until it frees something. */
 #include "front/front.h"
 
 #include <errno.h>
@@ -48,6 +49,7 @@ static void scavenger_run(void)
     int saved = errno;
 
     sigfillset(&all);
+    sigdelset(&all, SIGSYS); /* blocked, it would end the process */
     pthread_sigmask(SIG_SETMASK, &all, &before);
     pthread_attr_init(&attributes);
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);

@@ -306,6 +306,7 @@ size_t lm_heap_trim(size_t keep_bytes)
     if (lm_config.heaps)
         lm_heap_sweep();
     lm_percpu_drain();
+    lm_huge_bury();
     return lm_page_purge(keep_bytes);
 }
 

@@ -4,11 +4,13 @@
  * only by its exact start. A block that was grown by realloc has address space to spare (mapped > bytes), so
  * that a block growing by small steps costs few calls; the spare is not touched and costs no memory.
  *
- * A kernel that is out of mappings (vm.max_map_count) refuses to unmap what would split one. The block then stays
- * in the table as a dead one, its memory returned, and is tried again whenever another block goes.
+ * A kernel that is out of mappings (vm.max_map_count), or a filter of system calls, may refuse to unmap. The block then
+ * stays in the table as a dead one, its memory returned, and is tried again whenever another block goes and when the
+ * heap is trimmed; or it serves the next request that it fits.
  *
  * Invariant: every entry is a live mapping of `mapped` bytes, all of them loam's; between an entry's home slot
- * and its place no slot is empty. Lock: LM_RANK_HUGE guards the table; the mapping itself belongs to the block's
+ * and its place no slot is empty; huge_count is the entries and the promises (huge_promise, huge_find), so that what
+ * was promised can be entered whatever the kernel refuses by then. Lock: LM_RANK_HUGE guards the table; the mapping itself belongs to the block's
  * owner. A block leaves the table before it is unmapped, so that a second free finds nothing. */
 #include "heap/room.h"
 
@@ -16,8 +18,9 @@
 
 struct huge_block {
     uintptr_t start; /* 0: empty */
-    size_t bytes;    /* usable; 0: freed, but the kernel would not unmap it yet */
+    size_t bytes;    /* usable; 0: dead, the kernel would not unmap it yet */
     size_t mapped;
+    bool soiled; /* dead, and the kernel would not take its memory either */
 };
 
 enum { HUGE_FIRST_SLOTS = 128, HUGE_LATELY = 16 };
@@ -64,24 +67,42 @@ static bool huge_reserve(void)
     for (size_t i = 0; old && i < old_slots; i++)
         if (old[i].start)
             *huge_slot(old[i].start) = old[i];
-    if (old)
-        lm_os_unmap(old, lm_align_up(old_slots * sizeof *old, lm_os_page_size()));
+    bytes = lm_align_up(old_slots * sizeof *old, lm_os_page_size());
+    if (old && !lm_os_unmap(old, bytes)) {
+        *huge_slot((uintptr_t)old) = (struct huge_block){(uintptr_t)old, 0, bytes, true};
+        huge_count++;
+        huge_dead++;
+    }
     return true;
 }
 
-static bool huge_insert(struct huge_block block)
+/* Promises room for an entry; false: there is none. */
+static bool huge_promise(void)
 {
     bool done;
 
     lm_lock_take(&lm_huge_lock);
     done = huge_reserve();
-    if (done) {
-        *huge_slot(block.start) = block;
-        huge_count++;
-        huge_bytes += block.bytes;
-    }
+    huge_count += done;
     lm_lock_release(&lm_huge_lock);
     return done;
+}
+
+static void huge_forgo(void)
+{
+    lm_lock_take(&lm_huge_lock);
+    huge_count--;
+    lm_lock_release(&lm_huge_lock);
+}
+
+/* Enters what room was promised for. */
+static void huge_insert(struct huge_block block)
+{
+    lm_lock_take(&lm_huge_lock);
+    *huge_slot(block.start) = block;
+    huge_bytes += block.bytes;
+    huge_dead += block.bytes == 0;
+    lm_lock_release(&lm_huge_lock);
 }
 
 /* Empties a slot and closes the gap: entries behind it that it may not cut off from their home move up. */
@@ -98,17 +119,16 @@ static void huge_vacate(struct huge_block *slot)
         }
     }
     huge_table[hole].start = 0;
-    huge_count--;
 }
 
-/* Looks a live block up; takes it out of the table as well when `take`. */
+/* Looks a live block up; takes it out of the table as well when `take`, with room promised for its return. */
 static bool huge_find(uintptr_t start, struct huge_block *out, bool take)
 {
     struct huge_block *slot;
     bool found = false;
 
     lm_lock_take(&lm_huge_lock);
-    if (huge_count && (slot = huge_slot(start))->start == start && slot->bytes) {
+    if (huge_table && (slot = huge_slot(start))->start == start && slot->bytes) {
         found = true;
         *out = *slot;
         if (take) {
@@ -121,8 +141,10 @@ static bool huge_find(uintptr_t start, struct huge_block *out, bool take)
 }
 
 /* Tries again to unmap dead blocks. */
-static void huge_bury(void)
+void lm_huge_bury(void)
 {
+    if (!__atomic_load_n(&huge_dead, __ATOMIC_RELAXED)) /* a hint; the lock decides */
+        return;
     lm_lock_take(&lm_huge_lock);
     for (size_t i = 0; i < huge_slots && huge_dead; i++) {
         struct huge_block *slot = &huge_table[i];
@@ -132,28 +154,62 @@ static void huge_bury(void)
         if (!lm_os_unmap((void *)slot->start, slot->mapped))
             break;
         huge_vacate(slot);
+        huge_count--;
         huge_dead--;
         i--; /* another entry may have moved here */
     }
     lm_lock_release(&lm_huge_lock);
 }
 
+/* Takes a dead block that holds a request without being twice as large, zeroed; room for its return is promised. */
+static bool huge_revive(size_t bytes, size_t align, struct huge_block *out)
+{
+    bool found = false;
+
+    if (!__atomic_load_n(&huge_dead, __ATOMIC_RELAXED))
+        return false;
+    lm_lock_take(&lm_huge_lock);
+    for (size_t i = 0; i < huge_slots && !found; i++) {
+        struct huge_block *slot = &huge_table[i];
+
+        if (!slot->start || slot->bytes || slot->start & (align - 1) || slot->mapped < bytes ||
+            slot->mapped / 2 > bytes)
+            continue;
+        *out = *slot;
+        huge_vacate(slot);
+        huge_dead--;
+        found = true;
+    }
+    lm_lock_release(&lm_huge_lock);
+    if (found && out->soiled)
+        __builtin_memset((void *)out->start, 0, bytes);
+    return found;
+}
+
 void *lm_huge_malloc(size_t bytes, size_t align)
 {
-    struct huge_block block = {.bytes = bytes, .mapped = bytes};
+    struct huge_block block;
     bool in_huge_pages = lm_config.huge_bytes && bytes >= LM_HUGE_PAGE;
-    void *p = lm_os_map(bytes, lm_max(align, in_huge_pages ? LM_HUGE_PAGE : lm_os_page_size()));
 
-    if (!p)
+    align = lm_max(align, in_huge_pages ? LM_HUGE_PAGE : lm_os_page_size());
+    if (huge_revive(bytes, align, &block)) {
+        block.soiled = false;
+    } else if (huge_promise()) {
+        block = (struct huge_block){.start = (uintptr_t)lm_os_map(bytes, align), .mapped = bytes};
+        if (!block.start)
+            huge_forgo();
+    } else {
+        block.start = 0;
+    }
+    if (!block.start) {
+        errno = ENOMEM;
         return NULL;
+    }
     if (in_huge_pages)
-        lm_os_advise_huge(p, bytes);
-    block.start = (uintptr_t)p;
-    if (huge_insert(block))
-        return p;
-    lm_os_unmap(p, bytes);
-    errno = ENOMEM;
-    return NULL;
+        lm_os_advise_huge((void *)block.start, bytes);
+    block.bytes = bytes;
+    huge_insert(block);
+    return (void *)block.start;
 }
 
 bool lm_huge_free(void *p)
@@ -168,14 +224,13 @@ bool lm_huge_free(void *p)
     huge_lately[huge_lately_next++ % HUGE_LATELY] = block.start;
     lm_lock_release(&lm_huge_lock);
     if (lm_os_unmap(p, block.mapped)) {
-        if (__atomic_load_n(&huge_dead, __ATOMIC_RELAXED))
-            huge_bury();
+        huge_forgo();
+        lm_huge_bury();
         return true;
     }
-    lm_os_purge(p, block.mapped);
+    block.soiled = !lm_os_purge(p, block.mapped);
     block.bytes = 0;
-    huge_insert(block); /* cannot fail: the slot it left is still there */
-    lm_count_add(&huge_dead, 1);
+    huge_insert(block);
     return true;
 }
 
@@ -198,7 +253,7 @@ void *lm_huge_resize(void *p, size_t size)
         spare = lm_align_up(bytes / 8, lm_os_page_size());
         q = lm_os_remap(p, block.mapped, bytes + spare, true);
         if (!q && (spare = 0, q = lm_os_remap(p, block.mapped, bytes, true)) == NULL) {
-            huge_insert(block); /* cannot fail: the slot it left is still there */
+            huge_insert(block);
             errno = ENOMEM;
             return NULL;
         }
@@ -229,7 +284,7 @@ enum lm_huge_place lm_huge_place(const void *p)
             place = LM_HUGE_FREED;
     for (size_t i = 0; i < huge_slots; i++)
         if (huge_table[i].start && (uintptr_t)p - huge_table[i].start < huge_table[i].mapped)
-            place = LM_HUGE_INSIDE;
+            place = huge_table[i].bytes ? LM_HUGE_INSIDE : LM_HUGE_FREED;
     lm_lock_release(&lm_huge_lock);
     return place;
 }

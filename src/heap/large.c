@@ -14,6 +14,7 @@ static size_t large_round(size_t size)
 void *lm_large_malloc(size_t size, size_t align, bool *zeroed)
 {
     size_t bytes = large_round(size), granules = (bytes + LM_GRANULE - 1) / LM_GRANULE;
+    size_t align_granules = lm_max(align / LM_GRANULE, 1);
     struct lm_span *span = NULL;
     void *p = NULL;
 
@@ -21,9 +22,8 @@ void *lm_large_malloc(size_t size, size_t align, bool *zeroed)
         errno = ENOMEM;
         return NULL;
     }
-    align = lm_max(align / LM_GRANULE, 1);
-    if (bytes <= lm_config.large_bytes && align <= lm_config.large_bytes / LM_GRANULE)
-        span = lm_span_alloc((uint32_t)granules, (uint32_t)align, LM_LARGE, zeroed);
+    if (bytes <= lm_config.large_bytes && align_granules <= lm_config.large_bytes / LM_GRANULE)
+        span = lm_span_alloc((uint32_t)granules, (uint32_t)align_granules, LM_LARGE, zeroed);
     if (span) {
         span->large.bytes = bytes;
         p = lm_span_start(span);
@@ -31,11 +31,11 @@ void *lm_large_malloc(size_t size, size_t align, bool *zeroed)
             lm_span_prefault(span, bytes);
     } else {
         *zeroed = true;
-        p = lm_huge_malloc(bytes, align * LM_GRANULE);
+        p = lm_huge_malloc(bytes, align);
         if (!p && lm_heap_trim(0) > 0)
-            p = lm_huge_malloc(bytes, align * LM_GRANULE);
+            p = lm_huge_malloc(bytes, align);
         if (!p && lm_memory_is_short())
-            p = lm_huge_malloc(bytes, align * LM_GRANULE);
+            p = lm_huge_malloc(bytes, align);
     }
     if (!p)
         errno = ENOMEM;

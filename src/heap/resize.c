@@ -2,7 +2,7 @@
  *
  *   in a slab     stays while the class fits and at least half of it is used
  *   large         shrinks in place; grows in place into free granules behind it; else moves
- *   huge          mremap, which moves pages instead of copying them
+ *   huge          mremap, which moves pages instead of copying them; a copy where that is refused
  *
  * A large block that outgrows its place becomes huge, because a block that has grown once will grow again: its
  * next steps then move page tables, not bytes, and the peak does not hold the block twice. */
@@ -66,7 +66,7 @@ void *lm_heap_realloc(void *p, size_t size)
         bytes = lm_huge_usable(p);
         if (size > GROW_BY_REMAP / 2)
             q = lm_huge_resize(p, size);
-        return q || size > GROW_BY_REMAP / 2 ? q : resize_move(p, bytes, size, false);
+        return q ? q : resize_move(p, bytes, size, size > GROW_BY_REMAP / 2);
     }
     if (lm_span_is_private(span))
         return lm_private_resize(span, p, size);

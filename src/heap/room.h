@@ -110,6 +110,7 @@ int lm_orphans_check(void); /* 0, or the line of the invariant that their lists 
 void *lm_large_malloc(size_t size, size_t align, bool *zeroed);
 void *lm_huge_malloc(size_t size, size_t align);
 bool lm_huge_free(void *p);                 /* false: no huge block starts there */
+void lm_huge_bury(void);                    /* tries again to unmap what the kernel refused to */
 size_t lm_huge_usable(const void *p);       /* 0: no huge block starts there */
 void *lm_huge_resize(void *p, size_t size); /* NULL: could not; the block is as it was */
 enum lm_huge_place { LM_HUGE_OUTSIDE, LM_HUGE_INSIDE, LM_HUGE_FREED };

@@ -52,19 +52,25 @@ size_t lm_os_page_size(void)
 
 /* An aligned mapping: as it comes when it happens to be aligned; else a larger one whose ends are given back.
  * At max_map_count an end may refuse to go, for a new mapping may have merged with its neighbours; then all of it
- * goes back, which leaves no more mappings than there were and so is not refused. Only another thread that takes
- * the last of them in between can make that fail: what then stays is address space that was never touched. */
+ * goes back, which leaves no more mappings than there were and so is not refused. Where even that is (a filter of
+ * system calls), the mapping is used with its ends, and the first try, which may have to be given back, is not made
+ * again: what is lost is address space that was never touched, once. */
 static void *os_map_aligned(size_t bytes, size_t align, int protection, int flags)
 {
+    static bool never_back; /* atomic; a hint */
     int saved = errno;
-    char *p = mmap(NULL, bytes, protection, flags, -1, 0);
     size_t head, tail;
+    char *p;
 
-    if (p == MAP_FAILED)
-        return NULL;
-    if (((uintptr_t)p & (align - 1)) == 0)
-        return p;
-    munmap(p, bytes);
+    if (align <= lm_os_page_size() || !__atomic_load_n(&never_back, __ATOMIC_RELAXED)) {
+        p = mmap(NULL, bytes, protection, flags, -1, 0);
+        if (p == MAP_FAILED)
+            return NULL;
+        if (((uintptr_t)p & (align - 1)) == 0)
+            return p;
+        if (munmap(p, bytes) != 0)
+            __atomic_store_n(&never_back, true, __ATOMIC_RELAXED);
+    }
     if (bytes + align < bytes) {
         errno = ENOMEM;
         return NULL;
@@ -74,12 +80,12 @@ static void *os_map_aligned(size_t bytes, size_t align, int protection, int flag
         return NULL;
     head = (size_t)(-(uintptr_t)p & (align - 1));
     tail = align - head;
-    if ((head && munmap(p, head) != 0) || (tail && munmap(p + head + bytes, tail) != 0)) {
-        munmap(p, bytes + align); /* holes in it do not matter */
+    if (((head && munmap(p, head) != 0) || (tail && munmap(p + head + bytes, tail) != 0)) &&
+        munmap(p, bytes + align) == 0) { /* holes in it do not matter */
         errno = ENOMEM;
         return NULL;
     }
-    errno = saved; /* the first try's return may have been refused */
+    errno = saved;
     return p + head;
 }
 

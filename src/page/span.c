@@ -142,7 +142,7 @@ void lm_span_free(struct lm_span *span)
     lm_lock_take(&lm_page_lock);
     if (span->kind >= LM_SLAB_CURRENT)
         for (uint32_t i = 1; i < granules; i++)
-            span[i].kind = LM_FREE; /* were CONT */
+            lm_span_set_kind(&span[i], LM_FREE); /* were CONT */
     *span = (struct lm_span){.flags = LM_SPAN_WAS_BLOCK};
     span_release(arena, lm_arena_granule(arena, span), granules);
     lm_lock_release(&lm_page_lock);

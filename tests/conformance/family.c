@@ -155,7 +155,7 @@ static void realloc_rules(void)
     CHECK(p);
     p = reallocarray(p, 10, 10);
     CHECK(p && malloc_usable_size(p) >= 100);
-    free(p);
+    CHECK(reallocarray(p, 0, 10) == NULL); /* freed, as by realloc(p, 0) */
     /* growth by small steps, through every kind of block */
     p = NULL;
     for (size_t n = 1; n < 100u << 20; n += n / 3 + 1) {
@@ -269,6 +269,44 @@ static void windows(void)
     CHECK(malloc_trim(0) == 0);
 }
 
+static size_t resident_kib(void)
+{
+    unsigned long total, resident;
+    FILE *file = fopen("/proc/self/statm", "r");
+
+    CHECK(file && fscanf(file, "%lu %lu", &total, &resident) == 2);
+    fclose(file);
+    return resident * ((size_t)sysconf(_SC_PAGESIZE) >> 10);
+}
+
+/* What mallopt promises comes true; after it the process is not as it was. */
+static void parameters(void)
+{
+    enum { BIG = 48 << 20 };
+    size_t mappings = mallinfo2().hblks, full;
+    char *p;
+
+    for (int parameter = M_ARENA_MAX; parameter <= M_TRIM_THRESHOLD; parameter++)
+        CHECK(parameter == M_MMAP_MAX || parameter == M_MMAP_THRESHOLD || mallopt(parameter, 1 << 20) == 1);
+    CHECK(mallopt(M_MXFAST, 64) == 1 && mallopt(M_MXFAST, 161) == 0 && mallopt(M_MXFAST, -1) == 0);
+    CHECK(mallopt(M_MMAP_THRESHOLD, -1) == 0 && mallopt(2, 1) == 0 && mallopt(-9, 1) == 0);
+    CHECK(mallopt(M_MMAP_THRESHOLD, 1 << 20) == 1);
+    p = malloc(BIG);
+    CHECK(p && mallinfo2().hblks == mappings + 1);
+    free(p);
+    CHECK(mallopt(M_MMAP_MAX, 0) == 1 && mallopt(M_TRIM_THRESHOLD, -1) == 1);
+    p = malloc(BIG);
+    CHECK(p && mallinfo2().hblks == mappings);
+    memset(p, 1, BIG);
+    full = resident_kib();
+    free(p);
+    usleep(300000); /* longer than purge_ms */
+    free(malloc(1 << 20));
+    CHECK(resident_kib() > full - (BIG >> 11)); /* kept */
+    CHECK(mallinfo2().keepcost >= BIG && malloc_trim(0) == 1);
+    CHECK(resident_kib() < full - (BIG >> 11) && mallinfo2().keepcost == 0);
+}
+
 int main(void)
 {
     basics();
@@ -279,6 +317,7 @@ int main(void)
     alignments();
     free_keeps_errno();
     windows();
+    parameters();
     printf("%d failures\n", check_failures);
     return check_failures != 0;
 }

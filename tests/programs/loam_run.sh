@@ -50,6 +50,10 @@ expect "not counted" "$said"
 status 7 "$loam" run --fast -p lean -c large:512k "$work/program"
 status 2 "$loam" run -p laen "$work/program"
 expect 'did you mean "lean"' "$said"
+status 2 "$loam" run -c purge_sm:5 "$work/program"
+[ "$said" = 'loam: -c: unknown option "purge_sm"; did you mean "purge_ms"?' ]
+status 2 "$loam" run -c large:1 "$work/program"
+expect 'bad value "1"' "$said"
 status 143 "$loam" run "$work/program" die
 expect "1001 allocations" "$said" # counted in place, so not lost
 status 134 "$loam" run "$work/program" twice

@@ -29,6 +29,8 @@ uint64_t next_random(uint64_t *state)
     return *state * 2685821657736338717u >> 16;
 }
 
+bool any_size_is_huge = true;
+
 size_t any_size(uint64_t *state)
 {
     uint64_t r = next_random(state) % 1000;
@@ -39,7 +41,7 @@ size_t any_size(uint64_t *state)
         return 1 + next_random(state) % 9000;
     if (r < 995)
         return 1 + next_random(state) % 70000;
-    return 1 + next_random(state) % (r < 999 ? 500000 : 40000000);
+    return 1 + next_random(state) % (r < 999 || !any_size_is_huge ? 500000 : 40000000);
 }
 
 void churn(uint64_t seed, int steps)

@@ -26,6 +26,7 @@ size_t resident_bytes(void);
 uint64_t next_random(uint64_t *state);
 
 /* A size as programs ask for: mostly small, sometimes medium, rarely large or huge. */
+extern bool any_size_is_huge; /* true: now and then it is tens of megabytes */
 size_t any_size(uint64_t *state);
 
 /* Allocates, resizes, checks and frees `steps` times in a private working set that is freed at the end. */

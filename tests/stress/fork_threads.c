@@ -1,6 +1,6 @@
 /* fork, vfork and posix_spawn from a process with eight allocating threads; each child allocates, frees what it
  * inherited, and exits. */
-// test: timeout=900
+// test: timeout=3600
 #include "common_stress.h"
 
 #include <pthread.h>
@@ -11,6 +11,7 @@
 
 extern char **environ;
 static volatile bool stop;
+static void *inherited;    /* a huge block */
 static void *shared[1024]; /* blocks of all threads, freed by the children */
 static pthread_mutex_t shared_lock = PTHREAD_MUTEX_INITIALIZER;
 
@@ -27,7 +28,8 @@ static void *hammer(void *arg)
         old = shared[i];
         shared[i] = fresh;
         pthread_mutex_unlock(&shared_lock);
-        free(old); /* mostly another thread's */
+        free(old);   /* mostly another thread's */
+        usleep(500); /* or eight of these leave the forks no processor */
     }
     return NULL;
 }
@@ -39,6 +41,10 @@ static void child_works(uint64_t seed)
         shared[i] = NULL;
     }
     churn(seed, 300);
+    free(inherited);
+    inherited = malloc(40 << 20);
+    NEED(inherited);
+    free(inherited);
     pthread_t thread;
     if (seed % 8 == 0 && pthread_create(&thread, NULL, hammer, (void *)(uintptr_t)seed) == 0) {
         stop = true;
@@ -51,13 +57,17 @@ int main(void)
     int rounds = in_full() ? 10000 : 400;
     pthread_t threads[8];
 
-    alarm(800);
+    /* little memory, for each fork makes all of it be copied on write; one huge block of it */
+    any_size_is_huge = false;
+    inherited = malloc(40 << 20);
+    NEED(inherited);
     for (uintptr_t i = 0; i < 8; i++)
         NEED(pthread_create(&threads[i], NULL, hammer, (void *)(i + 1)) == 0);
     for (int round = 0; round < rounds; round++) {
         int status;
         pid_t child;
 
+        alarm(120); /* a hang, not a slow machine */
         if (round % 10 == 9) {
             char *argv[] = {"true", NULL};
 
