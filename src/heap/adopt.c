@@ -129,6 +129,7 @@ int lm_orphans_check(void)
 struct orphan_search {
     struct lm_heap *mine;
     struct lm_span *found; /* a chain through the annexes' mail_next, which the child owns whole */
+    lm_span_id unmade;     /* a chain through next: slabs without an annex yet, whose thread was making them */
 };
 
 /* True of the slabs of the child's one thread, and of CPUs: their locks were held when the process forked. */
@@ -145,6 +146,11 @@ static void orphan_find(struct lm_span *slab, void *arg)
 
     if (slab->kind < LM_SLAB_CURRENT || lm_span_is_private(slab))
         return;
+    if (!slab->link) {
+        slab->next = search->unmade;
+        search->unmade = lm_span_id_of(slab);
+        return;
+    }
     /* every mailed bit is void: whoever was to deliver is gone, or is this thread, which was not at it */
     lm_slab_forget_buckets(slab);
     if (orphan_keeps_owner(slab, search->mine) && !lm_slab_is_mailed(slab))
@@ -165,6 +171,11 @@ void lm_orphans_after_fork(struct lm_heap *mine)
     lm_page_each(orphan_find, &search);
     if (mine)
         lm_remote_reopen(mine);
+    while (search.unmade) {
+        slab = lm_span_at(search.unmade);
+        search.unmade = slab->next;
+        lm_span_free(slab);
+    }
     for (slab = search.found; slab; slab = search.found) {
         lm_span_id next = lm_slab_annex(slab)->mail_next;
 

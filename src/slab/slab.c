@@ -47,13 +47,14 @@ struct lm_span *lm_slab_create_in(uint32_t group, unsigned size_class, unsigned 
         slab[i].granules = i;
     }
     __builtin_memset(annex, 0, slab_annex_bytes(size_class));
-    slab->link = annex->link;
     slab->magic = class->magic;
     slab->origin = (char *)lm_span_start(slab) + colour % class->colours * class->colour_step - class->size;
     slab->object_bytes = class->size;
     slab->countdown = LM_COUNT_IDLE;
     slab->size_class = (uint8_t)size_class;
     slab->flags = zeroed ? LM_SLAB_ZEROED : 0;
+    /* release: whoever finds the annex, in a fork's child, finds how long it is */
+    __atomic_store_n(&slab->link, annex->link, __ATOMIC_RELEASE);
     /* last: from here on the common path of `owner` recognises the slab */
     __atomic_store_n(&slab->owner, owner, __ATOMIC_RELEASE);
     return slab;

@@ -183,12 +183,42 @@ static void empty_slab_on_its_way_is_released(void **state)
     assert_int_equal(lm_heap_check(), 0);
 }
 
+/* Another thread has the span of a slab, but not yet made it one. */
+static void slab_in_the_making_is_given_back(void **state)
+{
+    pthread_t thread;
+    struct lm_span *span;
+    bool zeroed;
+    int status = -1;
+    pid_t child;
+
+    (void)state;
+    lm_heap_free(lm_heap_malloc(1, NULL));
+    assert_int_equal(pthread_create(&thread, NULL, have_heap, NULL), 0);
+    while (!__atomic_load_n(&go, __ATOMIC_ACQUIRE))
+        sched_yield();
+    span = lm_span_alloc(3, 1, LM_SLAB_CURRENT, &zeroed); /* as it stands in lm_slab_create_in when the fork comes */
+    assert_non_null(span);
+    child = fork();
+    if (child == 0) {
+        alarm(20);
+        lm_heap_after_fork();
+        _exit(lm_heap_check() ? 1 : span->kind >= LM_SLAB_CURRENT ? 2 : 0);
+    }
+    __atomic_store_n(&go, false, __ATOMIC_RELEASE);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    lm_span_free(span);
+    assert_true(child > 0 && waitpid(child, &status, 0) == child);
+    assert_int_equal(status, 0);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(orphans_are_known_to_a_child_without_heap),
         cmocka_unit_test(delivery_ends_with_its_thread),
         cmocka_unit_test(empty_slab_on_its_way_is_released),
+        cmocka_unit_test(slab_in_the_making_is_given_back),
     };
 
     lm_heap_start();
