@@ -48,6 +48,7 @@ enum { LM_REGION_TAG_BYTES = 8, LM_REGION_TINY_BYTES = 16, LM_REGION_TREE_BYTES 
 enum { LM_REGION_VERSION = 1, LM_REGION_SLOTS = 32, LM_REGION_LEVELS = 28 };
 #define LM_REGION_MAGIC 0x6e6f696765726d6cu
 #define LM_REGION_LOW (((uint64_t)1 << LM_REGION_MARK_SHIFT) - 1)
+#define LM_REGION_ERRORS UINT32_MAX  /* return_errors, when they are */
 #define LM_REGION_DAMAGED UINT32_MAX /* instead of a unit, which it never is: `end` is at most that */
 
 /* A level of the bins: sizes of one doubling; bit s of the map tells that head[s] is not 0. */
@@ -68,8 +69,8 @@ struct loam_region {
     uint64_t seal;
     /* under the lock */
     struct lm_lock threads;
-    uint32_t return_errors;
-    uint32_t broken; /* a process was killed inside, and the tags are damaged */
+    uint32_t return_errors; /* by the majority of its bits, so that no damage to one byte makes an error fatal */
+    uint32_t broken;        /* a process was killed inside, and the tags are damaged */
     uint32_t live_blocks, free_blocks, used_units, peak_units;
     uint32_t root;                  /* the user's */
     uint32_t rover;                 /* NEXT: where the last block taken ended */

@@ -212,7 +212,7 @@ void lm_region_refuse(struct loam_region *region, const void *p)
     char buffer[128];
     struct lm_text text = {buffer, sizeof buffer, 0};
 
-    if (region->return_errors) {
+    if (__builtin_popcount(region->return_errors) > 16) {
         errno = misuse ? EINVAL : EUCLEAN;
         return;
     }

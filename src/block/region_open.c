@@ -115,7 +115,7 @@ LM_PUBLIC struct loam_region *loam_region_create(void *memory, size_t bytes, con
     }
     head.key = lm_os_random(REGION_SALT ^ (uintptr_t)memory) ^ lm_os_clock_ms();
     head.seal = lm_region_seal(&head);
-    head.return_errors = options->return_errors != 0;
+    head.return_errors = options->return_errors ? LM_REGION_ERRORS : 0;
     region = memory;
     memset(region, 0, lm_region_at(lm_region_view(&head), head.first) - (char *)&head);
     *region = head;
@@ -170,7 +170,7 @@ LM_PUBLIC struct loam_region *loam_region_open(void *memory, size_t bytes, const
             lm_region_inspect(region, NULL) == LOAM_REGION_SOUND))
         failed = EUCLEAN;
     if (!failed && options)
-        region->return_errors = options->return_errors != 0;
+        region->return_errors = options->return_errors ? LM_REGION_ERRORS : 0;
     if (region->lock != LOAM_REGION_UNLOCKED)
         lm_region_unlock(region);
     if (failed)

@@ -320,6 +320,7 @@ static void random_damage_is_contained(void **state)
             loam_region_free(region, p[i]);
         for (uint64_t n = 1 + unit_below(&seed, 20); n; n--)
             memory[unit_below(&seed, unit_below(&seed, 2) ? bytes : 300)] = (char)unit_random(&seed);
+        region->return_errors = LM_REGION_ERRORS; /* without it, to end the process is right */
         for (int i = 0; i < 40; i++) {
             loam_region_free(region, p[i]);
             p[i] = loam_region_realloc(region, unit_below(&seed, 2) ? p[i] : NULL, unit_below(&seed, 900));
@@ -331,6 +332,27 @@ static void random_damage_is_contained(void **state)
             SOUND(region);
     }
     munmap(guarded, bytes + 2 * page);
+}
+
+/* What the region does about misuse stands in the region too: no damage to one byte of it makes an error fatal. */
+static void errors_stay_errors(void **state)
+{
+    struct loam_region *region = region_in(room, 4096, LOAM_FIT_GOOD, 16);
+    unsigned char *flag = (unsigned char *)&region->return_errors;
+    void *p = loam_region_alloc(region, 100);
+
+    (void)state;
+    assert_int_equal(loam_region_free(region, p), 0);
+    for (size_t byte = 0; byte < sizeof region->return_errors; byte++)
+        for (unsigned value = 0; value < 256; value++) {
+            unsigned char was = flag[byte];
+
+            flag[byte] = (unsigned char)value;
+            assert_int_equal(loam_region_free(region, p), -1);
+            assert_int_equal(errno, EINVAL);
+            flag[byte] = was;
+        }
+    SOUND(region);
 }
 
 static int count_live(void *block, size_t bytes, int is_live, void *arg)
@@ -478,8 +500,8 @@ int main(void)
         cmocka_unit_test(refuses_sizes), cmocka_unit_test(fits_differ), cmocka_unit_test(resizes_in_place),
         cmocka_unit_test(misuse_is_named), cmocka_unit_test(every_changed_byte_is_found),
         cmocka_unit_test(marks_are_exact), cmocka_unit_test(random_damage_is_contained),
-        cmocka_unit_test(opens_elsewhere), cmocka_unit_test(is_rebuilt_from_lengths),
-        cmocka_unit_test(a_broken_region_says_so)};
+        cmocka_unit_test(errors_stay_errors), cmocka_unit_test(opens_elsewhere),
+        cmocka_unit_test(is_rebuilt_from_lengths), cmocka_unit_test(a_broken_region_says_so)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
