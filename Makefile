@@ -4,7 +4,7 @@ PREFIX ?= /usr/local
 JOBS ?= $(shell nproc)
 CMAKE_FLAGS ?=
 
-.PHONY: all help demo check check-all bench bench-programs bench-limits tidy asan tsan cov install clean setup
+.PHONY: all help demo check check-all bench bench-programs bench-limits bench-blocks tidy asan tsan cov install clean setup
 
 all: setup ## build the libraries and the command into build/
 	@cmake -S . -B $(BUILD) $(if $(shell command -v ninja),-G Ninja) $(CMAKE_FLAGS) >$(BUILD).log 2>&1 || { cat $(BUILD).log; rm -f $(BUILD).log; exit 1; }
@@ -41,6 +41,10 @@ bench-programs: all ## the same race on real programs and servers
 bench-limits: all ## how far loam and its peers are from a malloc that does nothing
 	@dev/setup bench
 	@LOAM_BUILD=$(BUILD) bench/limits --json $(BUILD)/bench-limits.json
+
+bench-blocks: all ## race the building blocks against their like
+	@dev/setup bench
+	@LOAM_BUILD=$(BUILD) bench/blocks
 
 tidy: all ## format and lint
 	@dev/setup tidy

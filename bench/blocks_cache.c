@@ -1,14 +1,12 @@
 /* The object cache raced: against glibc's malloc, loam's, and whatever libumem and libmimalloc are named.
  *
- *   cc -O2 -Iinclude bench/blocks_cache.c -o blocks_cache -Lbuild -lloam -Wl,-rpath,$PWD/build -pthread -ldl
- *   blocks_cache [umem=LIBRARY] [mimalloc=LIBRARY]       the table: medians of interleaved rounds, ns an alloc and free
- *   blocks_cache colour                                  the same field of many objects, colouring on and off
- *   blocks_cache count CONTENDER PAIRS                   one contender alone, to count instructions (valgrind)
+ *   bench-blocks_cache [umem=LIBRARY] [mimalloc=LIBRARY]       the table: medians of interleaved rounds, ns an alloc and free
+ *   bench-blocks_cache colour                                  the same field of many objects, colouring on and off
+ *   bench-blocks_cache count CONTENDER PAIRS                   one contender alone, to count instructions (valgrind)
  *
  * A session of 128 bytes is constructed (a mutex, two list heads, a name) or not; malloc and mimalloc construct after
  * each alloc, caches when a slab is made. Traffic: "pair" frees at once; "set" replaces one of 1,000 at random; "burst"
  * allocates 500 and frees them in the same order; "trade" has one thread allocate what another frees. */
-#define _GNU_SOURCE
 #include <loam/cache.h>
 #include <loam/loam.h>
 

@@ -1,7 +1,6 @@
 // blocks_pool: races pools and class tables against malloc and its kin.
 //
-//   g++ -O2 -std=c++17 -Iinclude bench/blocks_pool.cc -o blocks_pool -Lbuild -lloam -ldl -Wl,-rpath,build
-//   blocks_pool [--rounds N] [--scale N] [pool|classes|recovery] [memslab=LIBRARY.so]
+//   bench-blocks_pool [--rounds N] [--scale N] [pool|classes|recovery] [memslab=LIBRARY.so]
 //
 // Every contestant runs once a round, in an order shuffled anew, after one round that does not count; printed are
 // medians in nanoseconds a pair of one allocation and one free, and the ratio to libc's malloc. Each object's first word

@@ -1,18 +1,26 @@
-/* blocks_region.c: plays traces on the region with each fit, the buddy, malloc, and allocators given as libraries.
+/* blocks_region.c: plays traces on the region with each fit, the buddy, a table of classes, a private heap, malloc, and
+ * allocators given as libraries.
  *
- *   blocks_region [--rounds N] [--seed N] [--only TRACE] [--on NAME,...] [--most OPERATIONS] [--no-time] [--no-size] [FILE.trace ...] [NAME=LIBRARY.so ...]
+ *   bench-blocks_region [--rounds N] [--seed N] [--only TRACE] [--on NAME,...] [--most CALLS] [--no-time] [--no-size]
+ *                       [TRACE ...] [NAME=LIBRARY.so ...]
+ *
+ * A TRACE is a file that the recorder made (trace.h); its name is the file's.
  *
  * A library exports int bench_reset(void *memory, size_t bytes), 0 when it can work there, void *bench_alloc(size_t),
  * void *bench_realloc(void *, size_t) and void bench_free(void *).
  *
  * Printed for each trace and allocator: nanoseconds an operation (median of rounds in which all take turns); the worst
  * operation of a run, as the 99.99th percentile and the greatest, each the least of the rounds', so that an interrupt
- * counts only when it comes every time; and the smallest region in which the trace can be played, over the peak of
- * live bytes (by bisection; for malloc there is none). */
+ * counts only when it comes every time; and the smallest memory in which the trace can be played, over the peak of
+ * live bytes: by bisection, of the memory given, for classes of their budget; of a private heap the most that it holds
+ * at once, in whole grains of 64 KiB; of malloc there is none. */
 #include "blocks_traces.h"
 
 #include <dlfcn.h>
 #include <loam/buddy.h>
+#include <loam/classes.h>
+#include <loam/heap.h>
+#include <loam/loam.h>
 #include <loam/region.h>
 #include <sys/mman.h>
 #include <time.h>
@@ -26,7 +34,8 @@ struct allocator {
     void *(*alloc)(size_t size);
     void *(*resize)(void *p, size_t size);
     void (*release)(void *p);
-    bool is_bounded; /* works in the memory that it is given */
+    bool is_bounded;      /* works in the memory that it is given */
+    size_t (*held)(void); /* of others, bytes that it has now; NULL: not known */
 };
 
 static struct trace traces[MOST_TRACES];
@@ -130,6 +139,68 @@ static void *buddy_resize(void *p, size_t size)
     return q;
 }
 
+/* -- classes and private heaps, which bring their own memory ------------------------------------------------------------ */
+
+static struct loam_classes *classes;
+static struct loam_heap *heap;
+
+/* Slabs, large blocks and bookkeeping count against the budget. */
+static int classes_reset(void *memory, size_t bytes)
+{
+    struct loam_classes_options options = {.struct_bytes = sizeof options, .limit_bytes = bytes};
+
+    (void)memory;
+    loam_classes_destroy(classes);
+    classes = loam_classes_create(&options);
+    return classes ? 0 : -1;
+}
+
+static void *classes_take(size_t size)
+{
+    return loam_classes_alloc(classes, size);
+}
+
+static void *classes_resize(void *p, size_t size)
+{
+    return loam_classes_realloc(classes, p, size);
+}
+
+static void classes_release(void *p)
+{
+    loam_classes_free(classes, p);
+}
+
+static int heap_reset(void *memory, size_t bytes)
+{
+    (void)memory;
+    (void)bytes;
+    loam_heap_destroy(heap);
+    heap = loam_heap_create(NULL);
+    return heap ? 0 : -1;
+}
+
+static void *heap_take(size_t size)
+{
+    return loam_heap_malloc(heap, size);
+}
+
+static void *heap_resize(void *p, size_t size)
+{
+    return loam_heap_realloc(heap, p, size);
+}
+
+static void heap_release(void *p)
+{
+    loam_free(p);
+}
+
+static size_t heap_held(void)
+{
+    struct loam_heap_figures figures = {.struct_bytes = sizeof figures};
+
+    return loam_heap_stats(heap, &figures) == 0 ? figures.held_bytes : 0;
+}
+
 /* -- playing ----------------------------------------------------------------------------------------------------------- */
 
 static int malloc_reset(void *memory, size_t bytes)
@@ -157,21 +228,25 @@ static void *play_one(const struct allocator *allocator, void *p, size_t size)
     return NULL;
 }
 
-/* False when the allocator had no memory for it. What is live at the end is freed when `all`. */
-static bool play(const struct allocator *allocator, const struct trace *trace, void **slots, bool all)
+/* False when the allocator had no memory for it. What is live at the end is freed when `all`. *held_most, unless NULL,
+ * becomes the most that the allocator held after a step. */
+static bool play(
+    const struct allocator *allocator, const struct trace *trace, void **slots, bool all, size_t *held_most)
 {
     size_t i;
 
     memset(slots, 0, trace->slots * sizeof *slots);
     for (i = 0; i < trace->count; i++) {
-        struct trace_op op = trace->ops[i];
-        void *p = play_one(allocator, slots[op.slot], op.size);
+        struct trace_step step = trace->steps[i];
+        void *p = play_one(allocator, slots[step.slot], step.size);
 
-        if (op.size && !p)
+        if (step.size && !p)
             break;
-        slots[op.slot] = p;
+        slots[step.slot] = p;
         if (p)
-            *(char *)p = (char)op.slot; /* as a program would */
+            *(char *)p = (char)step.slot; /* as a program would */
+        if (held_most && step.size && allocator->held() > *held_most)
+            *held_most = allocator->held();
     }
     for (size_t slot = 0; all && slot < trace->slots; slot++)
         if (slots[slot])
@@ -207,7 +282,7 @@ static void time_all(const struct trace *trace, void **slots)
                 exit(1);
             }
             start = now_ns();
-            if (!play(&allocators[a], trace, slots, true))
+            if (!play(&allocators[a], trace, slots, true, NULL))
                 fprintf(stderr, "%s ran out of memory on %s\n", allocators[a].name, trace->name);
             if (round >= 0)
                 ns[a][round] = (double)(now_ns() - start) / (double)trace->count;
@@ -228,10 +303,10 @@ static void worst_of(const struct allocator *allocator, const struct trace *trac
         allocator->reset(arena, room_for(trace));
         memset(slots, 0, trace->slots * sizeof *slots);
         for (size_t i = 0; i < trace->count; i++) {
-            struct trace_op op = trace->ops[i];
+            struct trace_step step = trace->steps[i];
             uint64_t start = now_ns();
 
-            slots[op.slot] = play_one(allocator, slots[op.slot], op.size);
+            slots[step.slot] = play_one(allocator, slots[step.slot], step.size);
             ns[i] = (double)(now_ns() - start);
         }
         for (size_t slot = 0; slot < trace->slots; slot++)
@@ -251,10 +326,15 @@ static void size_of(const struct allocator *allocator, const struct trace *trace
 {
     size_t low = trace->peak_bytes, high = room_for(trace);
 
-    while (high - low > 1024 + trace->peak_bytes / 2000) {
+    if (allocator->held) {
+        high = low = 0;
+        if (allocator->reset(arena, 0) != 0 || !play(allocator, trace, slots, true, &high))
+            return;
+    }
+    while (allocator->is_bounded && high - low > 1024 + trace->peak_bytes / 2000) {
         size_t middle = low + (high - low) / 2;
 
-        if (allocator->reset(arena, middle) == 0 && play(allocator, trace, slots, false))
+        if (allocator->reset(arena, middle) == 0 && play(allocator, trace, slots, false, NULL))
             high = middle;
         else
             low = middle;
@@ -316,13 +396,15 @@ static void add_trace_file(const char *path)
 int main(int argc, char **argv)
 {
     static const struct allocator own[] = {
-        {"good", reset_good, region_alloc, region_resize, region_release, true},
-        {"good/8", reset_good8, region_alloc, region_resize, region_release, true},
-        {"first", reset_first, region_alloc, region_resize, region_release, true},
-        {"next", reset_next, region_alloc, region_resize, region_release, true},
-        {"best", reset_best, region_alloc, region_resize, region_release, true},
-        {"buddy", buddy_reset, buddy_take, buddy_resize, buddy_release, true},
-        {"malloc", malloc_reset, malloc, realloc, free, false},
+        {"good", reset_good, region_alloc, region_resize, region_release, true, NULL},
+        {"good/8", reset_good8, region_alloc, region_resize, region_release, true, NULL},
+        {"first", reset_first, region_alloc, region_resize, region_release, true, NULL},
+        {"next", reset_next, region_alloc, region_resize, region_release, true, NULL},
+        {"best", reset_best, region_alloc, region_resize, region_release, true, NULL},
+        {"buddy", buddy_reset, buddy_take, buddy_resize, buddy_release, true, NULL},
+        {"classes", classes_reset, classes_take, classes_resize, classes_release, true, NULL},
+        {"heap", heap_reset, heap_take, heap_resize, heap_release, false, heap_held},
+        {"malloc", malloc_reset, malloc, realloc, free, false, NULL},
     };
     uint64_t seed = 1;
 
@@ -354,7 +436,7 @@ int main(int argc, char **argv)
     rounds = rounds < 1 ? 1 : rounds > MOST_ROUNDS ? MOST_ROUNDS : rounds;
     printf("generated traces: --seed %llu\n", (unsigned long long)seed);
     for (int kind = 0; kind < TRACE_KINDS && trace_count < MOST_TRACES; kind++)
-        trace_generate(&traces[trace_count++], (enum trace_kind)kind, seed);
+        trace_generate(&traces[trace_count++], (enum trace_kind)kind, seed, most);
     arena = mmap(NULL, ARENA_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (arena == MAP_FAILED)
         return 1;
@@ -370,7 +452,7 @@ int main(int argc, char **argv)
         for (int a = 0; a < allocator_count && !no_time; a++)
             worst_of(&allocators[a], &traces[t], slots);
         for (int a = 0; a < allocator_count && !no_size; a++)
-            if (allocators[a].is_bounded)
+            if (allocators[a].is_bounded || allocators[a].held)
                 size_of(&allocators[a], &traces[t], slots);
         free(slots);
     }

@@ -1,57 +1,29 @@
-/* blocks_traces.h: what programs ask of an allocator, as lists of operations to play again.
+/* blocks_traces.h: what programs ask of an allocator, as lists of steps to play again.
  *
- * Five come from real programs, recorded by bench/blocks_record at the time of the bench (blocks_record.c); some are made
- * from a seed.
- * An operation names a slot: size 0 frees what is in it, a full slot is resized, an empty one filled. */
-#ifndef LOAM_BENCH_TRACES_H
-#define LOAM_BENCH_TRACES_H
+ * Some come from real programs, recorded as bench/traces.py does (trace.h); some are made from a seed. A step names a slot:
+ * size 0 frees what is in it, a full slot is resized, an empty one filled. Alignments and threads are left out. */
+#ifndef LOAM_BENCH_BLOCKS_TRACES_H
+#define LOAM_BENCH_BLOCKS_TRACES_H
+
+#include "trace.h"
 
 #include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { TRACE_FILE_RECORDS = 8 << 20, TRACE_MOST = 2000000 };
+enum { TRACE_MOST = 2000000 };
 
-/* One call: what was given and what returned; was 0: an allocation; p 0: a free. */
-struct trace_record {
-    uint64_t was, p, size;
-};
-
-struct trace_file {
-    uint64_t count, spare;
-    struct trace_record records[];
-};
-#define TRACE_FILE_BYTES (sizeof(struct trace_file) + TRACE_FILE_RECORDS * sizeof(struct trace_record))
-
-struct trace_op {
+struct trace_step {
     uint32_t slot, size;
 };
 
 struct trace {
     char name[32];
-    struct trace_op *ops;
+    struct trace_step *steps;
     size_t count, slots;
     size_t peak_bytes; /* the most that is live at once, as asked for */
 };
-
-/* Addresses to slots: open addressing, from the address to slot + 1. */
-struct trace_map {
-    uint64_t *key;
-    uint32_t *slot;
-    size_t mask;
-};
-
-static inline size_t trace_find(const struct trace_map *map, uint64_t key)
-{
-    size_t at = (key >> 4) * 0x9e3779b97f4a7c15u >> 20 & map->mask;
-
-    while (map->key[at] && map->key[at] != key)
-        at = (at + 1) & map->mask;
-    return at;
-}
 
 static inline void *trace_memory(size_t count, size_t size)
 {
@@ -64,72 +36,75 @@ static inline void *trace_memory(size_t count, size_t size)
     return p;
 }
 
-/* Counts slots and the peak of a list of operations. */
+/* Counts slots and the peak of a list of steps. */
 static inline void trace_finish(struct trace *trace)
 {
     uint32_t *size;
     size_t live = 0;
 
     for (size_t i = 0; i < trace->count; i++)
-        if (trace->ops[i].slot >= trace->slots)
-            trace->slots = trace->ops[i].slot + 1;
+        if (trace->steps[i].slot >= trace->slots)
+            trace->slots = trace->steps[i].slot + 1;
     size = trace_memory(trace->slots, sizeof *size);
     for (size_t i = 0; i < trace->count; i++) {
-        struct trace_op op = trace->ops[i];
+        struct trace_step step = trace->steps[i];
 
-        live += op.size;
-        live -= size[op.slot];
-        size[op.slot] = op.size;
+        live += step.size;
+        live -= size[step.slot];
+        size[step.slot] = step.size;
         if (live > trace->peak_bytes)
             trace->peak_bytes = live;
     }
     free(size);
 }
 
-/* Reads the first `most` (up to TRACE_MOST) operations that blocks_record.c wrote; blocks that were allocated before the
- * recording began are left out. */
-static inline bool trace_load(struct trace *trace, const char *name, const char *path, size_t most)
+/* The whole file, and zeros behind it, so that a number that was cut ends; NULL: it cannot be read. */
+static inline uint8_t *trace_read_file(const char *path, size_t *bytes)
 {
     FILE *file = fopen(path, "rb");
-    struct trace_file head;
-    struct trace_record record;
-    struct trace_map map = {.mask = ((size_t)1 << 22) - 1};
-    uint32_t *spare, spares = 0, slots = 0;
+    long length = file && fseek(file, 0, SEEK_END) == 0 ? ftell(file) : -1;
+    uint8_t *all = NULL;
 
-    if (!file || fread(&head, sizeof head, 1, file) != 1)
+    if (length >= 0) {
+        all = trace_memory((size_t)length + TRACE_EVENT_MOST, 1);
+        rewind(file);
+        *bytes = fread(all, 1, (size_t)length, file);
+    }
+    if (file)
+        fclose(file);
+    return all;
+}
+
+/* Reads the first `most` (up to TRACE_MOST) calls of a recorded trace. */
+static inline bool trace_load(struct trace *trace, const char *name, const char *path, size_t most)
+{
+    struct trace_slots slots = {.back = NULL};
+    struct trace_event event;
+    size_t bytes = 0;
+    uint8_t *all = trace_read_file(path, &bytes);
+    const uint8_t *at = all + sizeof(struct trace_header), *end = all + bytes;
+
+    if (!all || bytes < sizeof(struct trace_header) || memcmp(all, TRACE_MAGIC, strlen(TRACE_MAGIC)) != 0)
         return false;
     memset(trace, 0, sizeof *trace);
     snprintf(trace->name, sizeof trace->name, "%s", name);
-    trace->ops = trace_memory(TRACE_MOST + 1, sizeof *trace->ops);
-    spare = trace_memory(TRACE_MOST, sizeof *spare);
-    map.key =
-        trace_memory(map.mask + 1, sizeof *map.key); /* keys stay when a block is freed; there are few addresses */
-    map.slot = trace_memory(map.mask + 1, sizeof *map.slot);
-    for (uint64_t i = 0; i < head.count && trace->count < most && fread(&record, sizeof record, 1, file); i++) {
-        size_t at = record.was ? trace_find(&map, record.was) : 0;
-        uint32_t slot = record.was ? map.slot[at] : 0;
+    trace->steps = trace_memory(TRACE_MOST, sizeof *trace->steps);
+    while (at < end && trace->count < most && (at = trace_get(at, &slots, &event)) != NULL) {
+        struct trace_step step = {event.slot, 0};
 
-        if (record.size > UINT32_MAX / 2 || (record.was && !slot && !record.p))
+        if (event.op == TRACE_THREAD)
             continue;
-        if (slot)
-            map.slot[at] = 0;
-        else
-            slot = spares ? spare[--spares] : ++slots;
-        trace->ops[trace->count++] = (struct trace_op){slot - 1, (uint32_t)(record.p ? record.size + !record.size : 0)};
-        if (record.p) {
-            at = trace_find(&map, record.p);
-            map.key[at] = record.p;
-            map.slot[at] = slot;
-        } else {
-            spare[spares++] = slot;
-        }
+        if (event.value > UINT32_MAX / 2)
+            return false;
+        if (event.op != TRACE_FREE)
+            step.size = (uint32_t)(event.value + !event.value);
+        trace->steps[trace->count++] = step;
     }
-    fclose(file);
-    free(spare);
-    free(map.key);
-    free(map.slot);
+    free(all);
+    if (slots.back)
+        munmap(slots.back, slots.room * sizeof *slots.back);
     trace_finish(trace);
-    return trace->count != 0;
+    return at && trace->count != 0;
 }
 
 static inline uint64_t trace_random(uint64_t *state)
@@ -155,7 +130,7 @@ static inline uint32_t trace_size(enum trace_kind kind, uint64_t *seed)
 
 /* small: 8..255 bytes, any lifetime; mixed: up to 64 KiB, with resizes; phases: fills up, then frees until a tenth is left
  * that is scattered, and again with other sizes. */
-static inline void trace_generate(struct trace *trace, enum trace_kind kind, uint64_t seed)
+static inline void trace_generate(struct trace *trace, enum trace_kind kind, uint64_t seed, size_t most)
 {
     static const char *const names[] = {"small", "mixed", "phases"};
     enum { SLOTS = 20000, COUNT = 600000 };
@@ -165,9 +140,9 @@ static inline void trace_generate(struct trace *trace, enum trace_kind kind, uin
 
     memset(trace, 0, sizeof *trace);
     snprintf(trace->name, sizeof trace->name, "%s", names[kind]);
-    trace->ops = trace_memory(COUNT, sizeof *trace->ops);
+    trace->steps = trace_memory(COUNT, sizeof *trace->steps);
     seed = seed * 2 + 1;
-    while (trace->count < COUNT) {
+    while (trace->count < COUNT && trace->count < most) {
         uint32_t slot = (uint32_t)(trace_random(&seed) % SLOTS), size = trace_size(kind, &seed);
         bool resize = kind == TRACE_MIXED && trace_random(&seed) % 8 == 0;
 
@@ -177,7 +152,7 @@ static inline void trace_generate(struct trace *trace, enum trace_kind kind, uin
             continue;
         if (full[slot] && !resize)
             size = 0;
-        trace->ops[trace->count++] = (struct trace_op){slot, size};
+        trace->steps[trace->count++] = (struct trace_step){slot, size};
         live += (size != 0) - (size_t)full[slot];
         full[slot] = size != 0;
     }
