@@ -12,21 +12,27 @@
  * Printed for each trace and allocator: nanoseconds an operation (median of rounds in which all take turns); the worst
  * operation of a run, as the 99.99th percentile and the greatest, each the least of the rounds', so that an interrupt
  * counts only when it comes every time; and the smallest memory in which the trace can be played, over the peak of
- * live bytes: by bisection, of the memory given, for classes of their budget; of a private heap the most that it holds
- * at once, in whole grains of 64 KiB; of malloc there is none. */
+ * live bytes: by bisection, of the memory given, for classes of their budget; of a private heap the most that a fresh
+ * process becomes larger by; of malloc there is none. */
 #include "blocks_traces.h"
 
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <loam/buddy.h>
 #include <loam/classes.h>
 #include <loam/heap.h>
 #include <loam/loam.h>
 #include <loam/region.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 enum { MOST_TRACES = 16, MOST_ALLOCATORS = 16, MOST_ROUNDS = 101 };
 #define ARENA_BYTES ((size_t)4 << 30)
+
+/* How the memory that it needs is found: by giving it less and less, by what becomes resident, or not. */
+enum sized { SIZED_BY_GIVING, SIZED_BY_RESIDENCE, NOT_SIZED };
 
 struct allocator {
     char name[32];
@@ -34,8 +40,7 @@ struct allocator {
     void *(*alloc)(size_t size);
     void *(*resize)(void *p, size_t size);
     void (*release)(void *p);
-    bool is_bounded;      /* works in the memory that it is given */
-    size_t (*held)(void); /* of others, bytes that it has now; NULL: not known */
+    enum sized sized;
 };
 
 static struct trace traces[MOST_TRACES];
@@ -194,13 +199,6 @@ static void heap_release(void *p)
     loam_free(p);
 }
 
-static size_t heap_held(void)
-{
-    struct loam_heap_figures figures = {.struct_bytes = sizeof figures};
-
-    return loam_heap_stats(heap, &figures) == 0 ? figures.held_bytes : 0;
-}
-
 /* -- playing ----------------------------------------------------------------------------------------------------------- */
 
 static int malloc_reset(void *memory, size_t bytes)
@@ -228,10 +226,8 @@ static void *play_one(const struct allocator *allocator, void *p, size_t size)
     return NULL;
 }
 
-/* False when the allocator had no memory for it. What is live at the end is freed when `all`. *held_most, unless NULL,
- * becomes the most that the allocator held after a step. */
-static bool play(
-    const struct allocator *allocator, const struct trace *trace, void **slots, bool all, size_t *held_most)
+/* False when the allocator had no memory for it. What is live at the end is freed when `all`. */
+static bool play(const struct allocator *allocator, const struct trace *trace, void **slots, bool all)
 {
     size_t i;
 
@@ -245,8 +241,6 @@ static bool play(
         slots[step.slot] = p;
         if (p)
             *(char *)p = (char)step.slot; /* as a program would */
-        if (held_most && step.size && allocator->held() > *held_most)
-            *held_most = allocator->held();
     }
     for (size_t slot = 0; all && slot < trace->slots; slot++)
         if (slots[slot])
@@ -282,7 +276,7 @@ static void time_all(const struct trace *trace, void **slots)
                 exit(1);
             }
             start = now_ns();
-            if (!play(&allocators[a], trace, slots, true, NULL))
+            if (!play(&allocators[a], trace, slots, true))
                 fprintf(stderr, "%s ran out of memory on %s\n", allocators[a].name, trace->name);
             if (round >= 0)
                 ns[a][round] = (double)(now_ns() - start) / (double)trace->count;
@@ -322,26 +316,87 @@ static void worst_of(const struct allocator *allocator, const struct trace *trac
     free(ns);
 }
 
+static void print_size(const struct allocator *allocator, const struct trace *trace, size_t bytes)
+{
+    printf("size %-10s %-12s %6.3f (%zu of %zu bytes)\n", trace->name, allocator->name,
+        (double)bytes / (double)trace->peak_bytes, bytes, trace->peak_bytes);
+    fflush(stdout);
+}
+
+static size_t resident_bytes(int statm)
+{
+    char text[128] = "";
+    unsigned long total, resident = 0;
+
+    if (pread(statm, text, sizeof text - 1, 0) <= 0 || sscanf(text, "%lu %lu", &total, &resident) != 2)
+        exit(1);
+    return resident * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+/* The most that a process that does nothing else becomes larger by, all of every block being written; 0: it failed. */
+static size_t most_resident(const struct allocator *allocator, const struct trace *trace, void **slots)
+{
+    int statm = open("/proc/self/statm", O_RDONLY);
+    size_t base, most_bytes;
+
+    memset(slots, 0, trace->slots * sizeof *slots);
+    most_bytes = base = resident_bytes(statm);
+    if (allocator->reset(NULL, 0) != 0)
+        return 0;
+    for (size_t i = 0; i < trace->count; i++) {
+        struct trace_step step = trace->steps[i];
+        void *p = play_one(allocator, slots[step.slot], step.size);
+
+        if (step.size && !p)
+            return 0;
+        slots[step.slot] = p;
+        if (!p)
+            continue;
+        memset(p, (int)step.slot, step.size);
+        if (i % 16 == 0 || step.size >= 4096) {
+            size_t now = resident_bytes(statm);
+
+            most_bytes = now > most_bytes ? now : most_bytes;
+        }
+    }
+    return most_bytes - base;
+}
+
+/* In a child, before this process itself has used loam: what that keeps for later would hide what is needed. */
+static void resident_of(const struct allocator *allocator, const struct trace *trace, void **slots)
+{
+    size_t *bytes = mmap(NULL, sizeof *bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    pid_t child;
+
+    if (bytes == MAP_FAILED)
+        exit(1);
+    fflush(stdout);
+    child = fork();
+    if (child == 0) {
+        *bytes = most_resident(allocator, trace, slots);
+        _exit(0);
+    }
+    if (child < 0 || waitpid(child, NULL, 0) != child || *bytes == 0) {
+        fprintf(stderr, "%s could not be measured on %s\n", allocator->name, trace->name);
+        exit(1);
+    }
+    print_size(allocator, trace, *bytes);
+    munmap(bytes, sizeof *bytes);
+}
+
 static void size_of(const struct allocator *allocator, const struct trace *trace, void **slots)
 {
     size_t low = trace->peak_bytes, high = room_for(trace);
 
-    if (allocator->held) {
-        high = low = 0;
-        if (allocator->reset(arena, 0) != 0 || !play(allocator, trace, slots, true, &high))
-            return;
-    }
-    while (allocator->is_bounded && high - low > 1024 + trace->peak_bytes / 2000) {
+    while (high - low > 1024 + trace->peak_bytes / 2000) {
         size_t middle = low + (high - low) / 2;
 
-        if (allocator->reset(arena, middle) == 0 && play(allocator, trace, slots, false, NULL))
+        if (allocator->reset(arena, middle) == 0 && play(allocator, trace, slots, false))
             high = middle;
         else
             low = middle;
     }
-    printf("size %-10s %-12s %6.3f (%zu of %zu bytes)\n", trace->name, allocator->name,
-        (double)high / (double)trace->peak_bytes, high, trace->peak_bytes);
-    fflush(stdout);
+    print_size(allocator, trace, high);
 }
 
 /* True when the name is in the list that was given, or none was. */
@@ -363,7 +418,7 @@ static void add_allocator(const struct allocator *allocator)
 
 static void add_library(const char *word, const char *path)
 {
-    struct allocator allocator = {.is_bounded = true};
+    struct allocator allocator = {.sized = SIZED_BY_GIVING};
     void *library = dlopen(path, RTLD_NOW);
 
     snprintf(allocator.name, sizeof allocator.name, "%.*s", (int)(path - 1 - word), word);
@@ -396,15 +451,15 @@ static void add_trace_file(const char *path)
 int main(int argc, char **argv)
 {
     static const struct allocator own[] = {
-        {"good", reset_good, region_alloc, region_resize, region_release, true, NULL},
-        {"good/8", reset_good8, region_alloc, region_resize, region_release, true, NULL},
-        {"first", reset_first, region_alloc, region_resize, region_release, true, NULL},
-        {"next", reset_next, region_alloc, region_resize, region_release, true, NULL},
-        {"best", reset_best, region_alloc, region_resize, region_release, true, NULL},
-        {"buddy", buddy_reset, buddy_take, buddy_resize, buddy_release, true, NULL},
-        {"classes", classes_reset, classes_take, classes_resize, classes_release, true, NULL},
-        {"heap", heap_reset, heap_take, heap_resize, heap_release, false, heap_held},
-        {"malloc", malloc_reset, malloc, realloc, free, false, NULL},
+        {"good", reset_good, region_alloc, region_resize, region_release, SIZED_BY_GIVING},
+        {"good/8", reset_good8, region_alloc, region_resize, region_release, SIZED_BY_GIVING},
+        {"first", reset_first, region_alloc, region_resize, region_release, SIZED_BY_GIVING},
+        {"next", reset_next, region_alloc, region_resize, region_release, SIZED_BY_GIVING},
+        {"best", reset_best, region_alloc, region_resize, region_release, SIZED_BY_GIVING},
+        {"buddy", buddy_reset, buddy_take, buddy_resize, buddy_release, SIZED_BY_GIVING},
+        {"classes", classes_reset, classes_take, classes_resize, classes_release, SIZED_BY_GIVING},
+        {"heap", heap_reset, heap_take, heap_resize, heap_release, SIZED_BY_RESIDENCE},
+        {"malloc", malloc_reset, malloc, realloc, free, NOT_SIZED},
     };
     uint64_t seed = 1;
 
@@ -440,6 +495,14 @@ int main(int argc, char **argv)
     arena = mmap(NULL, ARENA_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (arena == MAP_FAILED)
         return 1;
+    for (int t = 0; t < trace_count && !no_size; t++) {
+        void **slots = trace_memory(traces[t].slots, sizeof *slots);
+
+        for (int a = 0; a < allocator_count && (!only || strcmp(only, traces[t].name) == 0); a++)
+            if (allocators[a].sized == SIZED_BY_RESIDENCE)
+                resident_of(&allocators[a], &traces[t], slots);
+        free(slots);
+    }
     for (int t = 0; t < trace_count; t++) {
         void **slots = trace_memory(traces[t].slots, sizeof *slots);
 
@@ -452,7 +515,7 @@ int main(int argc, char **argv)
         for (int a = 0; a < allocator_count && !no_time; a++)
             worst_of(&allocators[a], &traces[t], slots);
         for (int a = 0; a < allocator_count && !no_size; a++)
-            if (allocators[a].is_bounded || allocators[a].held)
+            if (allocators[a].sized == SIZED_BY_GIVING)
                 size_of(&allocators[a], &traces[t], slots);
         free(slots);
     }
