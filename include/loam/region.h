@@ -20,7 +20,8 @@
  * Threads and processes: see enum loam_region_lock. Without a lock one thread at a time may use a region.
  *
  * Misuse and damage end the process with a report (abort), or, with return_errors, fail with errno EINVAL (a pointer
- * that is no live block) or EUCLEAN (damage), with nothing changed. */
+ * that is no live block) or EUCLEAN (damage), with nothing changed. Which of the two stands in the region itself, for all
+ * its users: damage to one byte does not change it, damage to several may. */
 #ifndef LOAM_REGION_H
 #define LOAM_REGION_H
 
