@@ -66,16 +66,6 @@ LM_INLINE bool lm_word_is_set(const uint64_t *word)
 #endif
 }
 
-/* Fetches the cache line for writing, without waiting for it; any address will do. */
-LM_INLINE void lm_prefetch(void *p)
-{
-#ifdef __x86_64__
-    __asm__ volatile("prefetchw %0" : : "m"(*(char *)p)); /* the builtin fetches for reading without -mprfchw */
-#else
-    __builtin_prefetch(p, 1);
-#endif
-}
-
 LM_INLINE size_t lm_min(size_t a, size_t b)
 {
     return a < b ? a : b;

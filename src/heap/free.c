@@ -6,7 +6,7 @@
  *   a slab                                                 on an object's boundary, carved, not free
  *   a large span                                           its start
  *
- * A block is free when its bit is set. It may also be on its way home from another thread; then it carries a mark, which
+ * A block is free when its link says so. It may also be on its way home from another thread; then it carries a mark, which
  * contains a secret and the block's own address, so that a live block shows it only if the program wrote back what it
  * read there after a free. */
 #include "heap/room.h"

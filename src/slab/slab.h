@@ -173,7 +173,6 @@ LM_INLINE void *lm_slab_pop(struct lm_span *slab)
     slab->head = lm_slab_link(slab, n);
     lm_slab_set_link(slab, n, LM_LIVE);
     p = lm_slab_object(slab, n);
-    lm_prefetch(p); /* it was not touched, and will be written to at once */
     if (!p)
         __builtin_unreachable(); /* spares the caller a branch */
     return p;
