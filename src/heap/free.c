@@ -16,17 +16,41 @@
 
 void (*lm_misuse_hook)(const char *text);
 
-/* The part of a report that says what is known about the address. */
-static void misuse_describe(struct lm_text *text, const void *p)
+/* The descriptor of the slab or large span that p lies in, even if that is not its first granule; else of p's own
+ * granule, NULL outside of all arenas. */
+static LM_COLD struct lm_span *misuse_span(const void *p)
 {
     struct lm_span *span = lm_span_of(p);
 
     if (span && span->kind == LM_CONT)
-        span = lm_slab_head(span);
+        return lm_slab_head(span);
+    if (span && span->kind == LM_FREE) {
+        struct lm_span *first = span;
+        size_t before = (size_t)((uintptr_t)p >> LM_GRANULE_SHIFT);
+
+        while (before-- && lm_span_of((char *)lm_span_start(first) - 1) && first->kind == LM_FREE)
+            first--;
+        if (first->kind == LM_LARGE && (size_t)(span - first) < first->granules)
+            return first;
+    }
+    return span;
+}
+
+/* The part of a report that says what is known about the address. */
+static LM_COLD void misuse_describe(struct lm_text *text, const void *p)
+{
+    struct lm_span *span = misuse_span(p);
+    enum lm_huge_place place;
+    size_t bytes;
+
     if (span && span->kind >= LM_SLAB_CURRENT)
         lm_text_add(text, " (in a slab of %zu-byte blocks)", lm_slab_object_size(span));
     else if (span && span->kind == LM_LARGE)
         lm_text_add(text, " (in a block of %zu bytes)", span->large.bytes);
+    else if (span && span->flags & LM_SPAN_WAS_BLOCK && p == lm_span_start(span))
+        lm_text_add(text, " (was a block of %zu bytes)", (size_t)span->object_bytes);
+    else if (!span && (place = lm_huge_place(p, &bytes)) != LM_HUGE_OUTSIDE && bytes)
+        lm_text_add(text, " (%s a block of %zu bytes)", place == LM_HUGE_FREED ? "was" : "in", bytes);
 }
 
 _Noreturn static LM_COLD void misuse(const char *fault, const void *p)
@@ -47,21 +71,11 @@ _Noreturn static LM_COLD void misuse_of(const char *verb, const void *p)
 {
     char fault[128];
     struct lm_text text = {fault, sizeof fault, 0};
-    struct lm_span *span = lm_span_of(p);
-    enum lm_huge_place place = span ? LM_HUGE_OUTSIDE : lm_huge_place(p);
+    struct lm_span *span = misuse_span(p);
+    size_t bytes;
+    enum lm_huge_place place = span ? LM_HUGE_OUTSIDE : lm_huge_place(p, &bytes);
     const char *why = "not a block of this heap";
 
-    if (span && span->kind == LM_CONT)
-        span = lm_slab_head(span);
-    if (span && span->kind == LM_FREE) { /* perhaps a later granule of a large block */
-        struct lm_span *first = span;
-        size_t before = (size_t)((uintptr_t)p >> LM_GRANULE_SHIFT);
-
-        while (before-- && lm_span_of((char *)lm_span_start(first) - 1) && first->kind == LM_FREE)
-            first--;
-        if (first->kind == LM_LARGE && (size_t)(span - first) < first->granules)
-            span = first;
-    }
     if ((span && span->kind >= LM_LARGE) || place == LM_HUGE_INSIDE)
         why = (uintptr_t)p % 16 ? "misaligned pointer" : "inside a block";
     if (((span && span->flags & LM_SPAN_WAS_BLOCK && p == lm_span_start(span)) || place == LM_HUGE_FREED) &&

@@ -10,8 +10,8 @@
  *
  * Invariant: every entry is a live mapping of `mapped` bytes, all of them loam's; between an entry's home slot
  * and its place no slot is empty; huge_count is the entries and the promises (huge_promise, huge_find), so that what
- * was promised can be entered whatever the kernel refuses by then. Lock: LM_RANK_HUGE guards the table; the mapping itself belongs to the block's
- * owner. A block leaves the table before it is unmapped, so that a second free finds nothing. */
+ * was promised can be entered whatever the kernel refuses by then. Lock: LM_RANK_HUGE guards the table; the mapping itself
+ * belongs to the block's owner. A block leaves the table before it is unmapped, so that a second free finds nothing. */
 #include "heap/room.h"
 
 #include <errno.h>
@@ -30,7 +30,7 @@ struct lm_lock lm_huge_lock = LM_LOCK_INIT(LM_RANK_HUGE);
 static struct huge_block *huge_table;
 static size_t huge_slots, huge_count, huge_bytes;
 static uint64_t huge_dead;
-static uintptr_t huge_lately[HUGE_LATELY]; /* freed starts, only for reports */
+static struct huge_block huge_lately[HUGE_LATELY]; /* freed blocks, only for reports */
 static unsigned huge_lately_next;
 
 static size_t huge_home(uintptr_t start)
@@ -221,7 +221,7 @@ bool lm_huge_free(void *p)
     if (lm_config.stats)
         lm_count_free(block.bytes);
     lm_lock_take(&lm_huge_lock);
-    huge_lately[huge_lately_next++ % HUGE_LATELY] = block.start;
+    huge_lately[huge_lately_next++ % HUGE_LATELY] = block;
     lm_lock_release(&lm_huge_lock);
     if (lm_os_unmap(p, block.mapped)) {
         huge_forgo();
@@ -274,17 +274,22 @@ void *lm_huge_resize(void *p, size_t size)
     return q;
 }
 
-enum lm_huge_place lm_huge_place(const void *p)
+enum lm_huge_place lm_huge_place(const void *p, size_t *bytes)
 {
     enum lm_huge_place place = LM_HUGE_OUTSIDE;
 
+    *bytes = 0;
     lm_lock_take(&lm_huge_lock);
-    for (unsigned i = 0; i < HUGE_LATELY; i++)
-        if (huge_lately[i] == (uintptr_t)p)
+    for (unsigned i = 0; i < HUGE_LATELY; i++) /* the oldest of them first, so that the last word is the newest's */
+        if (huge_lately[(huge_lately_next + i) % HUGE_LATELY].start == (uintptr_t)p) {
             place = LM_HUGE_FREED;
+            *bytes = huge_lately[(huge_lately_next + i) % HUGE_LATELY].bytes;
+        }
     for (size_t i = 0; i < huge_slots; i++)
-        if (huge_table[i].start && (uintptr_t)p - huge_table[i].start < huge_table[i].mapped)
+        if (huge_table[i].start && (uintptr_t)p - huge_table[i].start < huge_table[i].mapped) {
             place = huge_table[i].bytes ? LM_HUGE_INSIDE : LM_HUGE_FREED;
+            *bytes = lm_max(*bytes, huge_table[i].bytes);
+        }
     lm_lock_release(&lm_huge_lock);
     return place;
 }

@@ -114,7 +114,8 @@ void lm_huge_bury(void);                    /* tries again to unmap what the ker
 size_t lm_huge_usable(const void *p);       /* 0: no huge block starts there */
 void *lm_huge_resize(void *p, size_t size); /* NULL: could not; the block is as it was */
 enum lm_huge_place { LM_HUGE_OUTSIDE, LM_HUGE_INSIDE, LM_HUGE_FREED };
-enum lm_huge_place lm_huge_place(const void *p); /* of a pointer that starts no huge block */
+/* Of a pointer that starts no huge block; and how large the block is or was, 0 when that is forgotten. */
+enum lm_huge_place lm_huge_place(const void *p, size_t *bytes);
 void lm_huge_stats(struct lm_heap_stats *out);
 
 /* -- free.c -- */

@@ -43,7 +43,7 @@ enum lm_kind {
     LM_SLAB_FULL,    /* in its owner's full list */
 };
 
-enum { LM_SPAN_WAS_BLOCK = 1 }; /* flag: a block started here and was freed; only for reports */
+enum { LM_SPAN_WAS_BLOCK = 1 }; /* flag: a block of object_bytes started here and was freed; only for reports */
 
 typedef uint32_t lm_span_id; /* arena << 24 | granule; 0 is no span */
 

@@ -138,12 +138,13 @@ void lm_span_free(struct lm_span *span)
 {
     struct lm_arena *arena = lm_arena_of(span);
     uint32_t granules = span->granules;
+    size_t bytes = span->kind == LM_LARGE ? span->large.bytes : span->object_bytes;
 
     lm_lock_take(&lm_page_lock);
     if (span->kind >= LM_SLAB_CURRENT)
         for (uint32_t i = 1; i < granules; i++)
             lm_span_set_kind(&span[i], LM_FREE); /* were CONT */
-    *span = (struct lm_span){.flags = LM_SPAN_WAS_BLOCK};
+    *span = (struct lm_span){.flags = LM_SPAN_WAS_BLOCK, .object_bytes = (uint32_t)lm_min(bytes, UINT32_MAX)};
     span_release(arena, lm_arena_granule(arena, span), granules);
     lm_lock_release(&lm_page_lock);
 }

@@ -42,7 +42,7 @@ void in_thread(void (*body)(void *), void *arg)
     pthread_join(thread, NULL);
 }
 
-static int one(const char *text, size_t size, void (*misuse)(size_t))
+int death_of(const char *text, size_t size, void (*misuse)(size_t))
 {
     int err[2], out[2], status;
     char said[4096] = "", printed[16];
@@ -90,7 +90,7 @@ int death(const char *text, size_t most, void (*misuse)(size_t))
     int failures = 0;
 
     for (int i = 0; i < death_size_count && death_sizes[i] <= most; i++)
-        failures += one(text, death_sizes[i], misuse);
+        failures += death_of(text, death_sizes[i], misuse);
     printf("%s: %d failures\n", text, failures);
     return failures != 0;
 }

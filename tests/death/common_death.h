@@ -19,4 +19,7 @@ void in_thread(void (*body)(void *), void *arg);
  * with `text` on stderr, in one line, and nothing on stdout. */
 int death(const char *text, size_t most, void (*misuse)(size_t size));
 
+/* The same for one size; the number of failures. */
+int death_of(const char *text, size_t size, void (*misuse)(size_t size));
+
 #endif
