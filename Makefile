@@ -3,8 +3,11 @@ BUILD ?= build
 PREFIX ?= /usr/local
 JOBS ?= $(shell nproc)
 CMAKE_FLAGS ?=
+# what a process with one thread runs, for the policy `single` is among the racers
+POLICY_PROGRAMS := python3,perl,lua5.4,sqlite3,gcc,clang,z3,gs,jq
+POLICY_WORKLOADS := fixed-lifo,fixed-fifo,mixed-random,peak-trough,large,growing,ramp
 
-.PHONY: all help demo check check-all bench bench-programs bench-limits bench-blocks tidy asan tsan cov install clean setup
+.PHONY: all help demo check check-all bench bench-programs bench-limits bench-policies bench-blocks tidy asan tsan cov install clean setup
 
 all: setup ## build the libraries and the command into build/
 	@cmake -S . -B $(BUILD) $(if $(shell command -v ninja),-G Ninja) $(CMAKE_FLAGS) >$(BUILD).log 2>&1 || { cat $(BUILD).log; rm -f $(BUILD).log; exit 1; }
@@ -41,6 +44,11 @@ bench-programs: all ## the same race on real programs and servers
 bench-limits: all ## how far loam and its peers are from a malloc that does nothing
 	@dev/setup bench
 	@LOAM_BUILD=$(BUILD) bench/limits --json $(BUILD)/bench-limits.json
+
+bench-policies: all ## what loam's policies gain, and what they cost
+	@dev/setup bench
+	@LOAM_BUILD=$(BUILD) bench/programs --policies --peers none --only $(POLICY_PROGRAMS) --json $(BUILD)/bench-policies-programs.json
+	@LOAM_BUILD=$(BUILD) bench/run --policies --peers none --no-traces --only $(POLICY_WORKLOADS) --json $(BUILD)/bench-policies.json
 
 bench-blocks: all ## race the building blocks against their like
 	@dev/setup bench

@@ -1,6 +1,7 @@
 """What bench/run, bench/programs and bench/limits share: allocators, runs in shuffled order, tables, JSON.
 
-A row is a function of an allocator's library ("" is libc) that returns one run: a dictionary with seconds, peak_kib,
+An allocator is a library to preload, "" for libc, and perhaps settings for loam behind it: LIBRARY.so+KEY:VALUE,KEY:VALUE.
+A row is a function of an allocator that returns one run: a dictionary with seconds, peak_kib,
 user, system, faults and figures (by name, what the program printed), or with `failed`, a reason."""
 import argparse
 import glob
@@ -22,6 +23,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 BUILD = os.path.abspath(os.environ.get("LOAM_BUILD", os.path.join(HERE, "..", "build")))
 INSTALLED = {"jemalloc": "libjemalloc.so.2", "mimalloc": "libmimalloc.so.2*",
              "tcmalloc": "libtcmalloc_minimal.so.4", "tbb": "libtbbmalloc_proxy.so.2"}
+POLICIES = ("speed", "lean", "steady", "single")
 CALLS = "mmap,munmap,mremap,madvise,mprotect,brk,futex,membarrier"
 LONGEST_SECONDS = 120
 
@@ -40,22 +42,32 @@ def parser(doc):
     given.add_argument("--json")
     given.add_argument("--seed", type=int, default=None, help="of the order of the runs")
     given.add_argument("--peers", default="installed", help="installed, or none: only loam, libc and those named")
+    given.add_argument("--policies", action="store_true", help="loam under each policy as well")
     given.add_argument("more", nargs="*", metavar="NAME=LIBRARY.so")
     return given
 
 
 def allocators(given):
-    """Name -> library, libc's being "": loam, libc, what is installed, and NAME=LIBRARY.so."""
+    """Name -> allocator: loam, libc, what is installed, loam's policies, and NAME=LIBRARY.so[+SETTINGS]."""
     found = {"loam": built("libloam-malloc.so"), "libc": ""}
     for name, pattern in INSTALLED.items() if given.peers == "installed" else ():
         for path in sorted(glob.glob(f"/usr/lib/*/{pattern}") + glob.glob(f"/usr/lib/{pattern}"))[:1]:
             found[name] = path
+    for policy in POLICIES if given.policies else ():
+        found[policy] = f"{found['loam']}+policy:{policy}"
     for word in given.more:
-        name, _, path = word.partition("=")
+        name, _, library = word.partition("=")
+        path, *conf = library.split("+", 1)
         if not os.path.exists(path):
             sys.exit(f"{sys.argv[0]}: {word}: no such library")
-        found[name] = os.path.abspath(path)
+        found[name] = "+".join([os.path.abspath(path), *conf])
     return found
+
+
+def settings(library):
+    """An allocator as words NAME=VALUE of an environment."""
+    path, *conf = library.split("+", 1)
+    return [f"LD_PRELOAD={path}"] * bool(path) + [f"LOAM_CONF={words}" for words in conf]
 
 
 def chosen(rows, only):
@@ -73,14 +85,13 @@ def chosen(rows, only):
 
 def environment(library):
     clean = {name: value for name, value in os.environ.items() if name not in ("LD_PRELOAD", "LOAM_CONF")}
-    return dict(clean, **({"LD_PRELOAD": library} if library else {}))
+    return dict(clean, **dict(word.split("=", 1) for word in settings(library)))
 
 
 def measured(command, library, folder=None, stdin=None, keep_output=True):
     """One run of a command; figures are lines `figure NAME VALUE` of its output."""
     with tempfile.NamedTemporaryFile("r") as cost:
-        preload = ["env", f"LD_PRELOAD={library}"] if library else ["env"]
-        with subprocess.Popen([built("bench-measure"), cost.name, *preload, *command], cwd=folder,
+        with subprocess.Popen([built("bench-measure"), cost.name, "env", *settings(library), *command], cwd=folder,
                               env=environment(""), stdin=stdin or subprocess.DEVNULL, start_new_session=True,
                               stdout=subprocess.PIPE if keep_output else subprocess.DEVNULL,
                               stderr=subprocess.PIPE) as process:
@@ -113,9 +124,10 @@ def calls(command, library, folder=None):
     if not shutil.which("strace"):
         return None
     with tempfile.NamedTemporaryFile("r") as trace:
-        subprocess.run(["strace", "-f", "-c", "-U", "calls,name", "-o", trace.name, "-e", f"trace={CALLS}", "-E",
-                        f"LD_PRELOAD={library}", *command], cwd=folder, check=False, stdin=subprocess.DEVNULL,
-                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=10 * LONGEST_SECONDS)
+        subprocess.run(["strace", "-f", "-c", "-U", "calls,name", "-o", trace.name, "-e", f"trace={CALLS}",
+                        *(word for setting in settings(library) for word in ("-E", setting)), *command], cwd=folder,
+                       check=False, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                       timeout=10 * LONGEST_SECONDS)
         counts = re.findall(r"^\s*(\d+)\s+(\w+)$", trace.read(), re.M)
     return {name: int(count) for count, name in counts if name != "total"}
 

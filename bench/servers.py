@@ -35,11 +35,11 @@ class Server:
 
     def __enter__(self):
         self.cost = os.path.join(self.folder, "cost")
-        preload = [f"LD_PRELOAD={self.library}"] if self.library else []
         # pylint: disable-next=consider-using-with
-        self.process = subprocess.Popen([racing.built("bench-measure"), self.cost, "env", *preload, *self.command],
-                                        env=racing.environment(""), cwd=self.folder, stdin=subprocess.DEVNULL,
-                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.process = subprocess.Popen(
+            [racing.built("bench-measure"), self.cost, "env", *racing.settings(self.library), *self.command],
+            env=racing.environment(""), cwd=self.folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL)
         return self
 
     def ready(self, test):
@@ -176,7 +176,7 @@ class Postgres:
             self.bench("-i", "-q", "-s", "2")
 
     def server(self, library):
-        return Server([*self.as_user(), "env", *([f"LD_PRELOAD={library}"] if library else []), f"{self.bin}/postgres",
+        return Server([*self.as_user(), "env", *racing.settings(library), f"{self.bin}/postgres",
                        "-D", f"{self.folder}/data", "-k", self.folder, "-c", "listen_addresses=", "-c", "fsync=off"],
                       "", folder=self.folder, stop=signal.SIGINT)
 

@@ -26,6 +26,21 @@ for row in told["rows"]:
 print(len(seen), "rows without a failure")
 END
 
+# Settings reach the loam that is raced: under the policy for one thread a second thread is refused.
+if bench/run --percent 1 --reps 1 --no-traces --peers none --only fixed-lifo,threadtest --policies \
+    --json "$work/policies.json" lean2="$LOAM_BUILD/libloam-malloc.so+policy:lean" >"$work/tables" 2>&1; then
+    echo "a second thread went unrefused"
+    exit 1
+fi
+python3 - "$work/policies.json" <<'END'
+import json, sys
+told = json.load(open(sys.argv[1]))
+assert "/" not in told["command"].replace("bench/run", ""), told["command"]
+failed = {(row["workload"], row["allocator"]) for row in told["rows"] if row["failures"]}
+assert failed == {("threadtest", "single")}, failed
+assert {row["allocator"] for row in told["rows"]} == {"loam", "libc", "speed", "lean", "steady", "single", "lean2"}
+END
+
 # A row that fails is told, in the table, in the JSON and by the status.
 printf 'int x __attribute__((constructor)); extern void abort(void); __attribute__((constructor)) void f(void) { abort(); }\n' |
     cc -shared -fPIC -w -x c -o "$work/broken.so" -
