@@ -1,9 +1,11 @@
 /* scavenger.c: a thread that returns memory when the program itself makes no calls (option scavenge_ms).
  *
- * It is made when something is freed for the first time (but not before the C library is up), sleeps until something is
- * freed, waits for the delay, and then returns what is old enough: so an idle program has an idle thread, and one that
- * frees all the time pays for one sweep in a delay. It blocks all signals but SIGSYS, by which a filter of system calls
- * may answer its own. Fork: the child has none until it frees something. */
+ * It is made by an allocation: the first after something was freed, or once there is as much as LITTLE_BYTES in use (but
+ * not before the C library is up). Never by a free, for the C library frees what threads leave over while it holds a lock
+ * that making a thread needs; it allocates nothing then. The thread sleeps until something is freed, waits for the
+ * delay, and then returns what is old enough: so an idle program has an idle thread, and one that frees all the time
+ * pays for one sweep in a delay. It blocks all signals but SIGSYS, by which a filter of system calls may answer its own.
+ * Fork: the child has none until it allocates as the parent did. */
 #include "front/front.h"
 
 #include <errno.h>
@@ -12,6 +14,7 @@
 #include <time.h>
 
 enum { IDLE, ARMED };
+enum { LITTLE_BYTES = 256 << 10 };
 enum { STACK_BYTES = 128 << 10 }; /* two pages of it are touched; a large static TLS is taken off it */
 
 static uint32_t scavenger_word; /* atomic */
@@ -57,30 +60,49 @@ static void scavenger_run(void)
     if (pthread_create(&thread, &attributes, scavenger_main, NULL) == 0)
         pthread_setname_np(thread, "loam");
     else
-        __atomic_store_n(&scavenger_runs, false, __ATOMIC_RELEASE); /* another free will try again */
+        __atomic_store_n(&scavenger_runs, false, __ATOMIC_RELEASE); /* another allocation will try again */
     pthread_attr_destroy(&attributes);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     errno = saved;
 }
 
-/* After every free that leaves something to return. */
+/* Something was freed: the thread has work, at once or when it comes to be. */
 static void scavenger_arm(void)
 {
     if (__atomic_load_n(&scavenger_word, __ATOMIC_RELAXED) == ARMED)
         return;
-    if (__atomic_exchange_n(&scavenger_word, ARMED, __ATOMIC_ACQ_REL) == ARMED)
+    if (__atomic_exchange_n(&scavenger_word, ARMED, __ATOMIC_ACQ_REL) == IDLE)
+        lm_os_wake(&scavenger_word, 1);
+}
+
+static void scavenger_make(void)
+{
+    struct lm_page_stats stats;
+
+    if (__atomic_load_n(&scavenger_runs, __ATOMIC_RELAXED))
         return;
+    if (__atomic_load_n(&scavenger_word, __ATOMIC_RELAXED) == IDLE) {
+        lm_page_stats(&stats);
+        if (stats.used_bytes < LITTLE_BYTES)
+            return;
+    }
     if (!__atomic_exchange_n(&scavenger_runs, true, __ATOMIC_ACQ_REL))
         scavenger_run();
+}
+
+static void scavenger_hear(enum lm_scavenge when)
+{
+    if (when == LM_SCAVENGE_FREED)
+        scavenger_arm();
     else
-        lm_os_wake(&scavenger_word, 1);
+        scavenger_make();
 }
 
 void lm_scavenger_start(void)
 {
     scavenger_wanted = lm_config.scavenge_ms && !lm_config.single;
     if (scavenger_ready)
-        lm_scavenge_hook = scavenger_wanted ? scavenger_arm : NULL;
+        lm_scavenge_hook = scavenger_wanted ? scavenger_hear : NULL;
 }
 
 void lm_scavenger_ready(void)

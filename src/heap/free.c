@@ -187,6 +187,6 @@ void lm_heap_free(void *p)
         free_local(span, p);
     else
         lm_remote_free(span, p);
-    lm_scavenge_later();
+    lm_scavenge_tell(LM_SCAVENGE_FREED);
     errno = saved;
 }

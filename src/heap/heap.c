@@ -125,7 +125,7 @@ void lm_heap_push_zero(struct lm_span *slab)
     slab->countdown = 1; /* the free that got us here is credited below */
     lm_lists_credit(&heap->lists, slab, 1);
     if (!heap->tag) /* others have come by lm_heap_free, some with a lock that they still hold */
-        lm_scavenge_later();
+        lm_scavenge_tell(LM_SCAVENGE_FREED);
 }
 
 /* -- malloc ---------------------------------------------------------------------------------------------- */
@@ -233,6 +233,7 @@ void *lm_heap_malloc(size_t size, bool *zeroed)
         zeroed = &ignored;
     *zeroed = false;
     lm_single_guard();
+    lm_scavenge_tell(LM_SCAVENGE_ALLOCATES);
     if (lm_config.heaps)
         return lm_shared_malloc(size, 1, zeroed);
     if (size > lm_config.slab_max_bytes)

@@ -138,7 +138,7 @@ void lm_private_reset(struct lm_private *heap)
     private_leave(heap);
     /* the children have given theirs back: what is left was this heap's own */
     lm_quota_uncharge(heap, __atomic_load_n(&heap->used_bytes, __ATOMIC_RELAXED));
-    lm_scavenge_later();
+    lm_scavenge_tell(LM_SCAVENGE_FREED);
 }
 
 void lm_private_destroy(struct lm_private *heap)

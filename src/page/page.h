@@ -170,14 +170,15 @@ void lm_meta_give(void *p, size_t bytes);
 /* Returns what has been dirty for longer than purge_ms; true when more is left, which is younger. */
 bool lm_page_age(void);
 
-/* To be called, when not NULL, after memory was freed that could be returned, by whoever holds no lock: it may make a
- * thread, which allocates. See front/scavenger.c. */
-extern void (*lm_scavenge_hook)(void);
+/* What returns memory while the program makes no calls, when there is such a thing; see front/scavenger.c. To be told, by
+ * whoever holds no lock, after memory was freed that could be returned, and before an allocation on the slow road. */
+enum lm_scavenge { LM_SCAVENGE_FREED, LM_SCAVENGE_ALLOCATES };
+extern void (*lm_scavenge_hook)(enum lm_scavenge when);
 
-LM_INLINE void lm_scavenge_later(void)
+LM_INLINE void lm_scavenge_tell(enum lm_scavenge when)
 {
     if (LM_UNLIKELY(lm_scavenge_hook != NULL))
-        lm_scavenge_hook();
+        lm_scavenge_hook(when);
 }
 
 struct lm_page_stats {

@@ -8,7 +8,7 @@
 #include <errno.h>
 
 size_t lm_used_granules;
-void (*lm_scavenge_hook)(void);
+void (*lm_scavenge_hook)(enum lm_scavenge when);
 static size_t span_peak_granules;
 
 /* Makes the descriptor of a fresh span. */
