@@ -150,15 +150,9 @@ inline orphans_after_fork()
         place[s] = (slab[s].mailed -> HANDS : NOWHERE); /* whoever held it */
         if
         :: my && slab[s].owner == my ->
-            collect(s, 1);
-#ifdef MUTANT_UNSETTLED
-            if
-            :: n -> credit(my, s, n); n = 0
-            :: else
-            fi
-#else
-            settle(my, s)
-#endif
+            slab[s].mail_next = mailbox[my]; /* lm_remote_deliver, with nobody else there */
+            mailbox[my] = s;
+            place[s] = MAILBOX
         :: else ->
 #ifndef MUTANT_LIST_BELIEVED
             count_free(s); /* orphan_cut_list */

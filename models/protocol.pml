@@ -443,7 +443,16 @@ inline receive(heap)
             :: slab[s].owner != heap ->
 #endif
                 deliver(s)
-            :: else -> collect(s, 1); settle(heap, s)
+            :: else ->
+                collect(s, 1);
+#ifdef MUTANT_UNSETTLED
+                if
+                :: n -> credit(heap, s, n); n = 0
+                :: else
+                fi
+#else
+                settle(heap, s)
+#endif
             fi
         od
     fi

@@ -4,6 +4,7 @@
  *   list.h    the intrusive, circular, doubly linked list
  *   lock.h    the futex lock, its ranks, and the set that fork takes
  *   stm.h     transactions over words (TL2)
+ *   pile.h    stacks that threads share: by lock, lock-free, or by transactions
  *   print.h   formatting into a fixed buffer and writing it to a descriptor, without malloc
  *   single.h  plain steps instead of atomic ones while the process has one thread
  *   check.h   assertions of invariants, and the one way to die
@@ -20,6 +21,7 @@
 #include "base/list.h"
 #include "base/lock.h"
 #include "base/name.h"
+#include "base/pile.h"
 #include "base/print.h"
 #include "base/stm.h"
 #include "base/single.h"

@@ -12,5 +12,6 @@ struct lm_config lm_config = {
     .remote_batch = 128,
     .cache = 2, /* auto */
     .cache_threads = 16,
+    .lists = LM_LISTS_MUTEX,
     .stats = false,
 };

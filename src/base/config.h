@@ -20,6 +20,9 @@
 #define LM_TSAN 0
 #endif
 
+/* By what means threads share lists: pile.h, heap/adopt.c. */
+enum lm_lists_kind { LM_LISTS_MUTEX, LM_LISTS_LOCKFREE, LM_LISTS_STM };
+
 /* In the order of front/policies.def. */
 enum lm_policy { LM_BALANCED, LM_SPEED, LM_LEAN, LM_SINGLE, LM_STEADY };
 
@@ -39,6 +42,7 @@ struct lm_config {
     size_t remote_batch;   /* frees of other threads' blocks gathered by slab before they travel */
     size_t cache;          /* enum lm_cache: blocks are cached by thread, by CPU, or as the number of threads has it */
     size_t cache_threads;  /* for each CPU; with cache:auto, more of them are served by CPUs */
+    size_t lists;          /* enum lm_lists_kind: how threads share lists */
     size_t heaps;          /* shared by all threads; 0: one a thread */
     bool holes;            /* free pages in slabs of shared heaps are returned */
     bool single;           /* a second thread is refused */

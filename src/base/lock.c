@@ -33,6 +33,21 @@ static void lock_note_released(const struct lm_lock *lock)
     lock_held &= ~(1u << lock->rank);
 }
 
+bool lm_lock_note(const struct lm_lock *lock)
+{
+    if (lm_lock_is_mine(lock))
+        return false;
+    lock_note_taking(lock);
+    __atomic_signal_fence(__ATOMIC_SEQ_CST); /* before what it announces: a handler may look at any moment */
+    return true;
+}
+
+void lm_lock_unnote(const struct lm_lock *lock)
+{
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    lock_note_released(lock);
+}
+
 static void lock_futex(uint32_t *word, int operation, uint32_t value)
 {
     int saved = errno;

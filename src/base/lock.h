@@ -22,6 +22,7 @@ enum lm_rank {
     LM_RANK_SOURCE,      /* a source of pages' own */
     LM_RANK_CPUS,        /* the table of CPUs */
     LM_RANK_CPU,         /* a CPU's slabs */
+    LM_RANK_MAIL,        /* never locked, only noted: the thread has mail in its hands (heap/remote.c) */
     LM_RANK_OPTIONS,     /* start-up and configuration */
     LM_RANK_HEAPS,       /* the registry of thread heaps */
     LM_RANK_ORPHANS,     /* slabs whose thread is gone */
@@ -46,6 +47,11 @@ void lm_lock_take_also(struct lm_lock *lock); /* of a rank that may be held alre
 bool lm_lock_try(struct lm_lock *lock);       /* true when taken */
 void lm_lock_release(struct lm_lock *lock);
 void lm_lock_reset(struct lm_lock *lock); /* to free, whoever held it; only in a fork's child */
+
+/* Notes that the calling thread is at what locks of this rank guard, when it needs no lock for that: lm_lock_is_mine then
+ * says so, to a signal handler that forks. False, and nothing done: it was noted already. */
+bool lm_lock_note(const struct lm_lock *lock);
+void lm_lock_unnote(const struct lm_lock *lock);
 
 /* True while the calling thread holds a lock of this rank, or is on its way in or out: what a signal handler must
  * know that forks in the middle of malloc. */

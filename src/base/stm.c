@@ -89,6 +89,13 @@ static struct lm_stm_write *stm_find_write(struct lm_stm *tx, const uintptr_t *w
     return NULL;
 }
 
+/* The word of a transaction that will fail may be its node's new owner's to write, without one; what was read is then
+ * thrown away. Acquire: pairs with the store in lm_stm_commit, so that whoever sees its value sees the stripe held. */
+LM_RACY static uintptr_t stm_load(const uintptr_t *word)
+{
+    return __atomic_load_n(word, __ATOMIC_ACQUIRE);
+}
+
 uintptr_t lm_stm_read(struct lm_stm *tx, uintptr_t *word)
 {
     uint64_t *stripe = stm_stripe_of(word), before;
@@ -102,8 +109,7 @@ uintptr_t lm_stm_read(struct lm_stm *tx, uintptr_t *word)
     if (tx->reads == LM_STM_READS)
         lm_die("loam: a transaction reads more than %d words\n", (int)LM_STM_READS);
     before = __atomic_load_n(stripe, __ATOMIC_ACQUIRE); /* pairs with the release of the stripe */
-    /* acquire: pairs with the store in lm_stm_commit, so that whoever sees its value sees the stripe held */
-    value = __atomic_load_n(word, __ATOMIC_ACQUIRE);
+    value = stm_load(word);
     if (before & STM_HELD || before >> 1 > tx->version || __atomic_load_n(stripe, __ATOMIC_RELAXED) != before) {
         tx->failed = true;
         return 0;

@@ -64,9 +64,9 @@ static __thread bool fork_took __attribute__((tls_model("initial-exec")));
 
 static void fork_prepare(void)
 {
-    /* A signal handler that forks may have interrupted this very thread inside a lock. Waiting for the others
+    /* A signal handler that forks may have interrupted this very thread inside a lock, or with mail in its hands. Waiting for the others
      * could then deadlock, so none is taken: the child of such a fork may only go on to exec anyway. */
-    fork_took = !lm_privates_fork_mine() && !lm_percpu_fork_mine() && !lm_caches_fork_mine();
+    fork_took = !lm_remote_is_mine() && !lm_privates_fork_mine() && !lm_percpu_fork_mine() && !lm_caches_fork_mine();
     for (int i = 0; i < FORK_LOCKS; i++)
         if (lm_lock_is_mine(fork_locks[i]))
             fork_took = false;

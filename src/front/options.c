@@ -6,13 +6,14 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { SIZE, MS, COUNT, POWER, BOOL, POLICY, CACHE };
+enum { SIZE, MS, COUNT, POWER, BOOL, POLICY, CACHE, LISTS };
 enum { ANY, START };
-static const char *const option_types[] = {"size", "ms", "count", "power of two", "bool", "policy", "name"};
-static const char *const option_caches[] = {"thread", "cpu", "auto"}; /* by value: enum lm_cache */
-enum { CACHES = sizeof option_caches / sizeof option_caches[0] };
+static const char *const option_types[] = {"size", "ms", "count", "power of two", "bool", "policy", "name", "name"};
+static const char *const option_caches[] = {"thread", "cpu", "auto"};   /* by value: enum lm_cache */
+static const char *const option_lists[] = {"mutex", "lockfree", "stm"}; /* enum lm_lists_kind */
 
-#define OPTION(n, t, field, standard, least, most, when, help) {#n, NULL, standard, help, least, most, when == START},
+#define OPTION(n, t, field, standard, least, most, when, help) \
+    {#n, NULL, standard, help, least, most, when == START, NULL},
 static struct lm_option option_table[] = {
 #include "front/options.def"
 };
@@ -59,6 +60,9 @@ size_t lm_option_count(void)
 const struct lm_option *lm_option(size_t i)
 {
     option_table[i].type = option_types[option_place[i].type];
+    option_table[i].names = option_place[i].type == LISTS ? option_lists
+        : option_place[i].type == CACHE                   ? option_caches
+                                                          : NULL;
     return &option_table[i];
 }
 
@@ -105,8 +109,8 @@ void lm_option_show(const struct lm_option *option, size_t value, char out[32])
         lm_text_add(&text, "%s", option_policies[value].name);
         return;
     }
-    if (strcmp(option->type, "name") == 0) {
-        lm_text_add(&text, "%s", option_caches[value]);
+    if (option->names) {
+        lm_text_add(&text, "%s", option->names[value]);
         return;
     }
     if (strcmp(option->type, "size") == 0 || strcmp(option->type, "power of two") == 0)
@@ -137,11 +141,11 @@ static bool option_number(const char *s, size_t length, bool is_size, size_t *ou
     return i == length;
 }
 
-/* A name of a cache; false when it is none. */
-static bool option_cache(const char *s, size_t length, size_t *out)
+/* The value that a name stands for; false when it stands for none. */
+static bool option_name(const struct lm_option *option, const char *s, size_t length, size_t *out)
 {
-    for (size_t i = 0; i < CACHES; i++)
-        if (strlen(option_caches[i]) == length && memcmp(option_caches[i], s, length) == 0) {
+    for (size_t i = option->least; i <= option->most; i++)
+        if (strlen(option->names[i]) == length && memcmp(option->names[i], s, length) == 0) {
             *out = i;
             return true;
         }
@@ -182,11 +186,17 @@ static bool option_bad_value(enum lm_origin origin, size_t i, const char *value,
     struct lm_text text = {advice, sizeof advice, 0}, fault_text = {fault, sizeof fault, 0};
     const struct lm_option *option = lm_option(i);
 
+    for (size_t k = option->least; option->names && k <= option->most; k++)
+        lm_text_add(&text, "%s %s", k == option->least ? "; it is one of" : ",", option->names[k]);
+    lm_text_add(&fault_text, "option %s: bad value", option->name);
+    if (option->names) {
+        option_complain(origin, fault, value, length, advice);
+        return false;
+    }
     lm_option_show(option, option->least, low);
     lm_option_show(option, option->most, high);
     lm_option_show(option, nearest, near);
     lm_text_add(&text, "; it takes a %s from %s to %s, such as %s", option->type, low, high, near);
-    lm_text_add(&fault_text, "option %s: bad value", option->name);
     option_complain(origin, fault, value, length, advice);
     return false;
 }
@@ -211,11 +221,12 @@ static bool option_bad_policy(enum lm_origin origin, const char *value, size_t l
 
 static void option_set_default(size_t i)
 {
-    const char *standard = option_table[i].standard;
+    const struct lm_option *option = lm_option(i);
+    const char *standard = option->standard;
     size_t value = LM_BALANCED;
 
-    if (option_place[i].type == CACHE)
-        option_cache(standard, strlen(standard), &value);
+    if (option->names)
+        option_name(option, standard, strlen(standard), &value);
     else if (option_place[i].type != POLICY)
         option_number(standard, strlen(standard), true, &value);
     option_set(i, value, LM_FROM_DEFAULT);
@@ -269,9 +280,9 @@ static bool option_parse_one(const char *item, size_t length, enum lm_origin ori
         }
         if (option_place[i].type == POLICY)
             return option_parse_policy(i, colon + 1, value_length, origin);
-        if (option_place[i].type == CACHE ? !option_cache(colon + 1, value_length, &value)
-                                          : !option_number(colon + 1, value_length,
-                                                option_place[i].type == SIZE || option_place[i].type == POWER, &value))
+        if (option->names ? !option_name(option, colon + 1, value_length, &value)
+                          : !option_number(colon + 1, value_length,
+                                option_place[i].type == SIZE || option_place[i].type == POWER, &value))
             return option_bad_value(origin, i, colon + 1, value_length, lm_option_value(i));
         if (option_place[i].type == POWER && !lm_is_power2(value))
             return option_bad_value(origin, i, colon + 1, value_length, value ? (size_t)1 << lm_log2_floor(value) : 1);

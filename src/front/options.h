@@ -11,6 +11,7 @@ struct lm_option {
     const char *help;
     size_t least, most;
     bool start_only;
+    const char *const *names; /* of the values least to most; NULL: numbers */
 };
 
 /* Where an option's value came from. */

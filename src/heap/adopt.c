@@ -7,6 +7,8 @@
  *
  * Invariant: exactly the slabs in `orphans` have owner NULL.
  *
+ * All that is the default, lists:mutex. With lists:lockfree and lists:stm shelf.c keeps them, without a lock.
+ *
  * Fork: the child sees the other threads' slabs as they were in the middle of anything. Each single store left
  * them usable: an object is free or not by one word. Lists are not believed but made anew, those of a slab from these
  * words, those that join slabs from the descriptors. */
@@ -15,8 +17,30 @@
 struct lm_lock lm_orphans_lock = LM_LOCK_INIT(LM_RANK_ORPHANS);
 static struct lm_lists orphans;
 
+/* True when shelf.c keeps them. */
+static bool orphans_on_shelves(void)
+{
+    return lm_config.lists != LM_LISTS_MUTEX;
+}
+
+static void orphans_enter(void)
+{
+    if (!orphans_on_shelves())
+        lm_lock_take(&lm_orphans_lock);
+}
+
+static void orphans_leave(void)
+{
+    if (!orphans_on_shelves())
+        lm_lock_release(&lm_orphans_lock);
+}
+
 static void orphan_add(struct lm_span *slab, unsigned live)
 {
+    if (orphans_on_shelves()) {
+        lm_shelves_add(slab, live);
+        return;
+    }
     __atomic_store_n(&slab->owner, NULL, __ATOMIC_RELEASE); /* pairs with the acquire in lm_slab_owner */
     lm_lists_give(&orphans, slab, live);
 }
@@ -33,7 +57,7 @@ static void orphan_add_list(lm_span_id *head)
 
 void lm_orphans_add_all(struct lm_heap *heap)
 {
-    lm_lock_take(&lm_orphans_lock);
+    orphans_enter();
     for (unsigned c = 0; c < LM_CLASSES; c++) {
         struct lm_span *slab = heap->current[c];
 
@@ -45,13 +69,15 @@ void lm_orphans_add_all(struct lm_heap *heap)
         orphan_add_list(&heap->lists.partial[c]);
     }
     orphan_add_list(&heap->lists.full);
-    lm_lock_release(&lm_orphans_lock);
+    orphans_leave();
 }
 
 struct lm_span *lm_orphans_take(struct lm_heap *heap, unsigned size_class)
 {
     struct lm_span *slab;
 
+    if (orphans_on_shelves())
+        return lm_shelves_take(heap, size_class);
     if (!__atomic_load_n(&orphans.partial[size_class], __ATOMIC_RELAXED)) /* a hint; the lock decides */
         return NULL;
     lm_lock_take(&lm_orphans_lock);
@@ -66,6 +92,8 @@ bool lm_orphans_receive(struct lm_span *slab)
 {
     bool orphan;
 
+    if (orphans_on_shelves())
+        return lm_shelves_receive(slab);
     lm_lock_take(&lm_orphans_lock);
     orphan = lm_slab_owner(slab) == NULL;
     if (orphan)
@@ -80,6 +108,8 @@ void *lm_orphans_malloc(unsigned size_class)
     void *p = NULL;
     bool zeroed;
 
+    if (orphans_on_shelves())
+        return lm_shelves_malloc(size_class);
     lm_lock_take(&lm_orphans_lock);
     slab = lm_lists_take(&orphans, size_class);
     if (!slab) {
@@ -99,10 +129,18 @@ void *lm_orphans_malloc(unsigned size_class)
     return p;
 }
 
+void lm_orphans_trim(void)
+{
+    if (orphans_on_shelves())
+        lm_shelves_trim(); /* else they are released at once */
+}
+
 int lm_orphans_check(void)
 {
     int fault = 0;
 
+    if (orphans_on_shelves())
+        return lm_shelves_check();
     lm_lock_take(&lm_orphans_lock);
     for (unsigned c = 0; c <= LM_CLASSES && !fault; c++) {
         lm_span_id prev = 0;
@@ -151,7 +189,8 @@ static void orphan_find(struct lm_span *slab, void *arg)
         search->unmade = lm_span_id_of(slab);
         return;
     }
-    /* every mailed bit is void: whoever was to deliver is gone, or is this thread, which was not at it */
+    /* every mailed bit is void: whoever was to deliver is gone, or is this thread, which was not at it
+     * (lm_remote_is_mine) */
     lm_slab_forget_buckets(slab);
     if (orphan_keeps_owner(slab, search->mine) && !lm_slab_is_mailed(slab))
         return;
@@ -165,6 +204,8 @@ void lm_orphans_after_fork(struct lm_heap *mine)
     struct lm_span *slab;
 
     orphans = (struct lm_lists){0};
+    if (orphans_on_shelves())
+        lm_shelves_after_fork();
     if (mine)
         mine->mailbox = 0;
     lm_percpu_fork_mail();
@@ -181,7 +222,8 @@ void lm_orphans_after_fork(struct lm_heap *mine)
 
         search.found = next ? lm_span_at(next) : NULL;
         if (orphan_keeps_owner(slab, mine)) {
-            lm_lists_settle(&lm_slab_owner(slab)->lists, slab, lm_slab_collect(slab, true));
+            /* into the mailbox, not into the lists: a handler that forks may have interrupted this thread at them */
+            lm_remote_deliver(slab);
             continue;
         }
         lm_slab_rebuild(slab);

@@ -308,6 +308,7 @@ size_t lm_heap_trim(size_t keep_bytes)
         lm_heap_sweep();
     lm_percpu_drain();
     lm_huge_bury();
+    lm_orphans_trim();
     return lm_page_purge(keep_bytes);
 }
 

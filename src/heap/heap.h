@@ -7,6 +7,7 @@
  *   thread.c   heaps come with threads and go with them; the registry
  *   percpu.h   caches and slabs of CPUs, instead of threads (percpu.c, cpus.c)
  *   adopt.c    slabs whose thread is gone
+ *   shelf.c    the same without a lock (option lists)
  *   large.c    blocks with a span of their own
  *   private.h  heaps of their own: many threads', with a quota, returned at once (private.c, quota.c)
  *   huge.c     blocks with a mapping of their own, and their registry
@@ -36,7 +37,11 @@ enum {
     LM_TAG_COUNTS = 1,  /* every call is counted (config stats) */
     LM_TAG_PRIVATE = 2, /* a private heap; only it uses the slab, under its lock */
     LM_TAG_CPU = 4,     /* a CPU's heap; used under its lock */
-    LM_TAG_MASK = 7
+    LM_TAG_CLAIMED = 8, /* of an orphan, with no heap beside it: a thread is at it (shelf.c) */
+    LM_TAG_MAIL = 16,   /* and has been left frees to deliver */
+    LM_TAG_OFF = 32,    /* and has been left the slab, off the shelf */
+    LM_TAG_NOTES = LM_TAG_MAIL | LM_TAG_OFF,
+    LM_TAG_MASK = 63
 };
 
 /* Frees of one foreign slab's blocks, on their way. */
@@ -165,6 +170,10 @@ void lm_heap_configure(void);
 
 /* In the child after fork: the other threads' heaps are adopted. */
 void lm_heap_after_fork(void);
+
+/* True while the calling thread, interrupted by a signal handler that forks, has slabs in its hands: the child must then
+ * leave the heap as it is. */
+bool lm_remote_is_mine(void);
 
 extern struct lm_lock lm_heaps_lock, lm_orphans_lock, lm_huge_lock;
 

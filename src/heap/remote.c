@@ -13,6 +13,10 @@
  * disowns its slabs first and closes its mailbox then, so that a sender who finds a mailbox closed will
  * find another owner. Stacks are only pushed to and taken whole: no ABA.
  *
+ * Fork: what a thread that vanishes had in its hands is found by its mailed bit. To a signal handler that forks, the thread
+ * it interrupted shows by a note (lm_remote_is_mine) that it has such slabs in its hands: then the child leaves all as
+ * it is, for that thread to go on with.
+ *
  * What is gathered is bounded by count and bytes for each bucket, by count for a thread, and sets out when the
  * thread's heap grows, when it trims, and when it ends. */
 #include "heap/room.h"
@@ -26,6 +30,34 @@ enum {
 
 uint32_t lm_remote_homeless;
 
+static const struct lm_lock remote_hands = LM_LOCK_INIT(LM_RANK_MAIL); /* only noted, never taken */
+
+bool lm_remote_is_mine(void)
+{
+    return lm_lock_is_mine(&remote_hands);
+}
+
+static bool remote_enter(void)
+{
+    return lm_lock_note(&remote_hands);
+}
+
+static void remote_leave(bool noted)
+{
+    if (noted)
+        lm_lock_unnote(&remote_hands);
+}
+
+/* Pushes blocks onto a foreign slab, and delivers it where that falls to the caller. */
+static void remote_push(struct lm_span *slab, struct lm_object *head, struct lm_object *tail, bool bucket)
+{
+    bool noted = remote_enter();
+
+    if (lm_slab_push_remote(slab, head, tail, bucket))
+        lm_remote_deliver(slab);
+    remote_leave(noted);
+}
+
 static void remote_send(struct lm_heap *heap, struct lm_bucket *bucket)
 {
     struct lm_span *slab = bucket->slab;
@@ -37,8 +69,7 @@ static void remote_send(struct lm_heap *heap, struct lm_bucket *bucket)
     heap->pending -= bucket->count;
     bucket->slab = NULL;
     bucket->count = 0;
-    if (lm_slab_push_remote(slab, bucket->head, bucket->tail, true))
-        lm_remote_deliver(slab);
+    remote_push(slab, bucket->head, bucket->tail, true);
     errno = saved; /* free keeps it */
 }
 
@@ -71,8 +102,7 @@ void lm_remote_free(struct lm_span *slab, void *p)
         saved = errno;
         /* before the push and after the delivery (the push is a release): read in the child of a fork only */
         __atomic_fetch_add(&lm_remote_homeless, 1, __ATOMIC_RELAXED);
-        if (lm_slab_push_remote(slab, object, object, false))
-            lm_remote_deliver(slab);
+        remote_push(slab, object, object, false);
         __atomic_fetch_sub(&lm_remote_homeless, 1, __ATOMIC_RELEASE);
         errno = saved;
         return;
@@ -131,9 +161,11 @@ void lm_remote_deliver(struct lm_span *slab)
 bool lm_remote_receive(struct lm_heap *heap)
 {
     lm_span_id id;
+    bool noted;
 
     if (!__atomic_load_n(&heap->mailbox, __ATOMIC_RELAXED))
         return false;
+    noted = remote_enter();
     id = __atomic_exchange_n(&heap->mailbox, 0, __ATOMIC_ACQ_REL); /* pairs with remote_mail */
     while (id) {
         struct lm_span *slab = lm_span_at(id);
@@ -144,11 +176,13 @@ bool lm_remote_receive(struct lm_heap *heap)
         else
             lm_lists_settle(&heap->lists, slab, lm_slab_collect(slab, true));
     }
+    remote_leave(noted);
     return true;
 }
 
 void lm_remote_close(struct lm_heap *heap)
 {
+    bool noted = remote_enter();
     /* release: the slabs have been disowned before; pairs with the acquire in remote_mail */
     lm_span_id id = __atomic_exchange_n(&heap->mailbox, LM_MAILBOX_CLOSED, __ATOMIC_ACQ_REL);
 
@@ -158,4 +192,5 @@ void lm_remote_close(struct lm_heap *heap)
         id = lm_slab_annex(slab)->mail_next;
         lm_remote_deliver(slab);
     }
+    remote_leave(noted);
 }

@@ -103,8 +103,18 @@ void lm_orphans_add_all(struct lm_heap *heap);                              /* o
 struct lm_span *lm_orphans_take(struct lm_heap *heap, unsigned size_class); /* or NULL */
 bool lm_orphans_receive(struct lm_span *slab); /* delivers; false when it is no orphan (any more) */
 void *lm_orphans_malloc(unsigned size_class);  /* for threads past having a heap */
+void lm_orphans_trim(void);                    /* releases what is empty */
 void lm_orphans_after_fork(struct lm_heap *mine);
 int lm_orphans_check(void); /* 0, or the line of the invariant that their lists break */
+
+/* -- shelf.c: orphans without a lock, as lm_config.lists has it; by adopt.c only -- */
+void lm_shelves_add(struct lm_span *slab, unsigned live); /* a slab of the caller's, or in a fork's child anybody's */
+struct lm_span *lm_shelves_take(struct lm_heap *heap, unsigned size_class);
+bool lm_shelves_receive(struct lm_span *slab);
+void *lm_shelves_malloc(unsigned size_class);
+void lm_shelves_trim(void);
+void lm_shelves_after_fork(void); /* they are empty then */
+int lm_shelves_check(void);
 
 /* -- large.c, huge.c -- */
 void *lm_large_malloc(size_t size, size_t align, bool *zeroed);

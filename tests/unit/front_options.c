@@ -37,6 +37,29 @@ static void sets_values(void **state)
     assert_int_equal(parse(",,", false), 0);
 }
 
+static void takes_names(void **state)
+{
+    char shown[32];
+    size_t i = 0;
+
+    (void)state;
+    while (strcmp(lm_option(i)->name, "lists") != 0)
+        i++;
+    assert_int_equal(parse("lists:stm", false), 0);
+    assert_int_equal(lm_config.lists, LM_LISTS_STM);
+    lm_option_show(lm_option(i), lm_option_value(i), shown);
+    assert_string_equal(shown, "stm");
+    assert_int_equal(parse("lists:lockfree", false), 0);
+    assert_int_equal(lm_config.lists, LM_LISTS_LOCKFREE);
+    assert_int_equal(parse("lists:mutex", true), 1);
+    assert_non_null(strstr(said, "too late"));
+    assert_int_equal(parse("lists:1", false), 1);
+    assert_non_null(strstr(said, "option lists: bad value \"1\"; it is one of mutex, lockfree, stm"));
+    assert_int_equal(parse("lists:mute,lists,lists:", false), 3);
+    assert_int_equal(lm_config.lists, LM_LISTS_LOCKFREE);
+    assert_int_equal(parse("lists:mutex", false), 0);
+}
+
 static void names_the_nearest(void **state)
 {
     (void)state;
@@ -182,8 +205,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(policies_set_options),
         cmocka_unit_test(options_win_over_policies), cmocka_unit_test(refuses_unknown_policies),
-        cmocka_unit_test(takes_powers_of_two), cmocka_unit_test(sets_values), cmocka_unit_test(names_the_nearest),
-        cmocka_unit_test(refuses_bad_values), cmocka_unit_test(some_are_too_late), cmocka_unit_test(defaults_hold)};
+        cmocka_unit_test(takes_powers_of_two), cmocka_unit_test(sets_values), cmocka_unit_test(takes_names),
+        cmocka_unit_test(names_the_nearest), cmocka_unit_test(refuses_bad_values), cmocka_unit_test(some_are_too_late),
+        cmocka_unit_test(defaults_hold)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

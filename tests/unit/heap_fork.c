@@ -1,6 +1,7 @@
 /* What the child of a fork makes of the slabs of threads that are not there any more. The locks are taken and reset
  * as front/init.c does it, by the test. */
 #include "heap/room.h"
+#include "step.h"
 #include "unit.h"
 
 #include <pthread.h>
@@ -34,6 +35,12 @@ static void *leave_blocks(void *arg)
         block[i] = NULL;
     }
     return arg;
+}
+
+static void count_of_size(struct lm_span *slab, void *arg)
+{
+    if (slab->kind >= LM_SLAB_CURRENT && lm_slab_object_size(slab) == SIZE)
+        ++*(unsigned *)arg;
 }
 
 static void count_ownerless(struct lm_span *slab, void *arg)
@@ -122,6 +129,8 @@ static void delivery_ends_with_its_thread(void **state)
     int status;
 
     (void)state;
+    if (lm_config.lists != LM_LISTS_MUTEX)
+        skip(); /* nothing waits; fork_at_any_instruction */
     in_thread(leave_blocks, NULL);
     slab = lm_block_span(block[0], "free");
     lm_lock_take(&lm_orphans_lock);
@@ -170,6 +179,7 @@ static void empty_slab_on_its_way_is_released(void **state)
     child = fork();
     if (child == 0) {
         lm_heap_after_fork();
+        lm_heap_trim(0); /* it stands in this heap's mailbox now */
         _exit(lm_heap_check() ? 1 : slab->kind >= LM_SLAB_CURRENT ? 2 : 0);
     }
     __atomic_store_n(&go, false, __ATOMIC_RELEASE);
@@ -212,6 +222,137 @@ static void slab_in_the_making_is_given_back(void **state)
     assert_int_equal(status, 0);
 }
 
+/* -- a handler that forks, at any instruction; the child returns from it and goes on ------------------------------------ */
+
+enum { STRIDE = 11 }; /* of so many instructions one is tried, a random one; all with LOAM_CHECK_ALL */
+
+static bool stepped_in_child;
+static int bad_children, good_children;
+static long stride, first_step;
+
+/* The rule of front/init.c: where this thread holds locks or has mail in its hands, the child leaves the heap alone. */
+static bool heap_is_at_rest(void)
+{
+    static struct lm_lock *const locks[] = {
+        &lm_heaps_lock, &lm_orphans_lock, &lm_huge_lock, &lm_page_lock, &lm_meta_lock};
+    bool rests = !lm_remote_is_mine();
+
+    for (unsigned i = 0; i < sizeof locks / sizeof *locks; i++)
+        rests &= !lm_lock_is_mine(locks[i]);
+    return rests;
+}
+
+static bool fork_here(long step)
+{
+    bool rests = heap_is_at_rest();
+    int status = -1;
+    pid_t child;
+
+    if (step % stride != first_step)
+        return true;
+    child = fork();
+    if (child == 0) {
+        alarm(20);
+        if (rests)
+            lm_heap_after_fork();
+        stepped_in_child = true;
+        return false;
+    }
+    if (child > 0 && waitpid(child, &status, 0) == child && status == 0)
+        good_children++;
+    else if (bad_children++ == 0)
+        printf("a child that was forked at step %ld ended with status %x\n", step, (unsigned)status);
+    return true;
+}
+
+/* Slabs of this thread's own and orphans, blocks of which are on their way home: three of the former stand in the mailbox
+ * when the last block is allocated; the frees empty one of the latter. */
+static void mail_comes_in(void)
+{
+    void *mine[3 * BLOCKS], *fresh[BLOCKS];
+    int count = 0, made = 0;
+
+    for (; count < 3 * BLOCKS; count++)
+        mine[count] = lm_heap_malloc(SIZE, NULL);
+    for (int i = 0; i < count; i += 2) {
+        struct lm_span *slab = lm_block_span(mine[i], "free");
+
+        if (lm_slab_push_remote(slab, mine[i], mine[i], false))
+            lm_remote_deliver(slab);
+    }
+    STEP_ON();
+    while (lm_heap_mine()->mailbox && made < BLOCKS)
+        fresh[made++] = lm_heap_malloc(SIZE, NULL);
+    for (int i = 1; i < 12; i++) {
+        lm_heap_free(block[i]);
+        block[i] = NULL;
+    }
+    lm_remote_flush(lm_heap_mine());
+    STEP_OFF();
+    while (made)
+        lm_heap_free(fresh[--made]);
+    for (int i = 1; i < count; i += 2)
+        lm_heap_free(mine[i]);
+}
+
+static void fork_at_any_instruction(void **state)
+{
+    uint64_t seed = unit_seed();
+    unsigned left = 0;
+    pthread_t thread;
+    int fault;
+
+    (void)state;
+    bad_children = good_children = 0;
+    stride = getenv("LOAM_CHECK_ALL") ? 1 : STRIDE;
+    first_step = (long)unit_below(&seed, (uint64_t)stride);
+    in_thread(leave_blocks, NULL);
+    assert_int_equal(pthread_create(&thread, NULL, have_heap, NULL), 0); /* so that the child has something to do */
+    while (!__atomic_load_n(&go, __ATOMIC_ACQUIRE))
+        sched_yield();
+    if (!step_start(fork_here))
+        print_message("no trap flag: no child\n");
+    mail_comes_in();
+    for (int i = 0; i < BLOCKS; i++) {
+        lm_heap_free(block[i]);
+        block[i] = NULL;
+    }
+    lm_heap_trim(0);
+    lm_heap_trim(0); /* what the first gave back to orphans */
+    fault = lm_heap_check();
+    if (!fault)
+        lm_page_each(count_of_size, &left);
+    if (stepped_in_child)
+        _exit(fault ? 1 : left ? 2 : 0);
+    __atomic_store_n(&go, false, __ATOMIC_RELEASE);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_int_equal(fault, 0);
+    assert_int_equal(left, 0);
+    printf("%d children\n", good_children);
+    assert_int_equal(bad_children, 0);
+}
+
+static int mutex(void **state)
+{
+    (void)state;
+    lm_config.lists = LM_LISTS_MUTEX;
+    return 0;
+}
+
+static int lockfree(void **state)
+{
+    (void)state;
+    lm_config.lists = LM_LISTS_LOCKFREE;
+    return 0;
+}
+
+static int stm(void **state)
+{
+    (void)state;
+    lm_config.lists = LM_LISTS_STM;
+    return 0;
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -219,8 +360,13 @@ int main(void)
         cmocka_unit_test(delivery_ends_with_its_thread),
         cmocka_unit_test(empty_slab_on_its_way_is_released),
         cmocka_unit_test(slab_in_the_making_is_given_back),
+        cmocka_unit_test(fork_at_any_instruction),
     };
+    int failed = 0;
 
     lm_heap_start();
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    failed += cmocka_run_group_tests_name("mutex", tests, mutex, NULL);
+    failed += cmocka_run_group_tests_name("lockfree", tests, lockfree, NULL);
+    failed += cmocka_run_group_tests_name("stm", tests, stm, NULL);
+    return failed;
 }
