@@ -332,6 +332,105 @@ static void fork_at_any_instruction(void **state)
     assert_int_equal(bad_children, 0);
 }
 
+/* -- a thread that vanishes at any instruction, because another forks ---------------------------------------------------- */
+
+enum { VANISH_STRIDE = 23 };
+static bool fork_wanted, thread_done;
+
+static bool vanish_here(long step)
+{
+    if (step % stride != first_step)
+        return true;
+    __atomic_store_n(&fork_wanted, true, __ATOMIC_RELEASE);
+    while (__atomic_load_n(&fork_wanted, __ATOMIC_ACQUIRE))
+        sched_yield();
+    return true;
+}
+
+/* Makes slabs, fills and empties them, and frees others' blocks. */
+static void *vanishing(void *arg)
+{
+    void *mine[BLOCKS], **others = arg;
+
+    STEP_ON();
+    for (int i = 0; i < BLOCKS; i++)
+        mine[i] = lm_heap_malloc(SIZE, NULL);
+    for (int i = 0; i < BLOCKS; i++)
+        lm_heap_free(i % 2 ? mine[i] : others[i]);
+    for (int i = 0; i < BLOCKS; i += 2)
+        lm_heap_free(mine[i]);
+    lm_heap_trim(0);
+    STEP_OFF();
+    __atomic_store_n(&thread_done, true, __ATOMIC_RELEASE);
+    return NULL;
+}
+
+/* Forks, unless the thread that is stopped holds a lock, for which a fork would wait. */
+static void fork_now(void)
+{
+    static struct lm_lock *const locks[] = {
+        &lm_heaps_lock, &lm_orphans_lock, &lm_huge_lock, &lm_page_lock, &lm_meta_lock};
+    unsigned count = sizeof locks / sizeof *locks, taken = 0;
+    int status = -1;
+    pid_t child = 0;
+
+    while (taken < count && lm_lock_try(locks[taken]))
+        taken++;
+    if (taken == count && (child = fork()) == 0) {
+        alarm(20);
+        while (taken)
+            lm_lock_release(locks[--taken]);
+        lm_heap_after_fork();
+        if (lm_heap_check())
+            _exit(1);
+        for (int i = 0; i < BLOCKS; i++)
+            lm_heap_free(block[i]);
+        lm_heap_flush();
+        for (int i = 0; i < BLOCKS; i++)
+            block[i] = lm_heap_malloc(SIZE, NULL);
+        _exit(lm_heap_check() ? 2 : 0);
+    }
+    while (taken)
+        lm_lock_release(locks[--taken]);
+    if (child == 0)
+        return;
+    if (child > 0 && waitpid(child, &status, 0) == child && status == 0)
+        good_children++;
+    else if (bad_children++ == 0)
+        printf("a child ended with status %x\n", (unsigned)status);
+}
+
+static void thread_vanishes_at_any_instruction(void **state)
+{
+    void *others[BLOCKS];
+    uint64_t seed = unit_seed();
+    pthread_t thread;
+
+    (void)state;
+    bad_children = good_children = 0;
+    stride = getenv("LOAM_CHECK_ALL") ? 1 : VANISH_STRIDE;
+    first_step = (long)unit_below(&seed, (uint64_t)stride);
+    in_thread(leave_blocks, NULL);
+    for (int i = 0; i < BLOCKS; i++)
+        others[i] = lm_heap_malloc(SIZE, NULL);
+    thread_done = false;
+    step_start(vanish_here);
+    assert_int_equal(pthread_create(&thread, NULL, vanishing, others), 0);
+    while (!__atomic_load_n(&thread_done, __ATOMIC_ACQUIRE)) {
+        if (__atomic_load_n(&fork_wanted, __ATOMIC_ACQUIRE)) {
+            fork_now();
+            __atomic_store_n(&fork_wanted, false, __ATOMIC_RELEASE);
+        }
+        sched_yield();
+    }
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    for (int i = 1; i < BLOCKS; i += 2)
+        lm_heap_free(others[i]);
+    assert_int_equal(free_all(), 0);
+    printf("%d children\n", good_children);
+    assert_int_equal(bad_children, 0);
+}
+
 static int mutex(void **state)
 {
     (void)state;
@@ -361,6 +460,7 @@ int main(void)
         cmocka_unit_test(empty_slab_on_its_way_is_released),
         cmocka_unit_test(slab_in_the_making_is_given_back),
         cmocka_unit_test(fork_at_any_instruction),
+        cmocka_unit_test(thread_vanishes_at_any_instruction),
     };
     int failed = 0;
 
