@@ -334,7 +334,7 @@ static void fork_at_any_instruction(void **state)
 
 /* -- a thread that vanishes at any instruction, because another forks ---------------------------------------------------- */
 
-enum { VANISH_STRIDE = 23 };
+enum { VANISH_STRIDE = 97 };
 static bool fork_wanted, thread_done;
 
 static bool vanish_here(long step)
