@@ -100,17 +100,14 @@ inline mourn()
     do
     :: id ->
         s = SLAB_OF(id);
-        last = slab[s].free;
-        do
-        :: last && last != id && mark[last] == link[last] + 1 -> last = link[last]
-        :: else -> break
-        od;
         if
-        :: last == id && mark[id] == link[id] + 1 -> assert(ghost[id] == HOME)
+        :: id < FIRST(s) + slab[s].carved && link[id] != OUT -> /* free, and found as such */
+            assert(ghost[id] == HOME || ghost[id] == POPPED);
+            ghost[id] = HOME
         :: else ->
             last = slab[s].remote;
             do
-            :: last && last != id -> last = link[last]
+            :: last && last != id -> last = next[last]
             :: else -> break
             od;
             lost[id] = slab[s].kind != SPAN_FREE && last != id && ghost[id] != LIVE + 0
@@ -121,8 +118,13 @@ inline mourn()
     last = 0; s = 0
 }
 
-/* orphan_find, of one slab: true when it is to be made an orphan or to be collected. */
-#define FOUND(s) (slab[s].kind != SPAN_FREE && !KEPT(s))
+/* orphan_find, of one slab: true when it is to be made an orphan or to be delivered. */
+#define FOUND(s) (slab[s].kind != SPAN_FREE && slab[s].made && !KEPT(s))
+#ifdef MUTANT_UNMADE
+#define UNMADE(s) 0
+#else
+#define UNMADE(s) (slab[s].kind != SPAN_FREE && !slab[s].made)
+#endif
 #ifdef MUTANT_NOBODYS
 #define KEPT(s) (slab[s].owner == my && !slab[s].mailed)
 #elif defined MUTANT_MAILED_KEPT
@@ -155,17 +157,20 @@ inline orphans_after_fork()
             place[s] = MAILBOX
         :: else ->
 #ifndef MUTANT_LIST_BELIEVED
-            count_free(s); /* orphan_cut_list */
-            last = slab[s].free;
-            do
-            :: n > 1 -> last = link[last]; n--
-            :: else -> break
-            od;
-            if
-            :: n == 0 -> slab[s].free = 0
-            :: else -> object_link(last, 0)
-            fi;
-            n = 0; last = 0;
+            d_step { /* lm_slab_rebuild */
+                slab[s].free = 0;
+                last = FIRST(s) + slab[s].carved;
+                do
+                :: last > FIRST(s) ->
+                    last--;
+                    if
+                    :: link[last] != OUT -> link[last] = slab[s].free; slab[s].free = last
+                    :: else
+                    fi
+                :: else -> break
+                od;
+                last = 0
+            }
 #endif
             collect(s, 1);
             slab[s].list = 0;
@@ -176,7 +181,8 @@ inline orphans_after_fork()
             live = 0
         fi;
         s--
-    :: s && !FOUND(s) -> s--
+    :: s && UNMADE(s) -> span_free(s); s-- /* its thread was making it */
+    :: s && !FOUND(s) && !UNMADE(s) -> s--
     :: else -> break
     od
 }

@@ -7,8 +7,9 @@
  *                can look are one step
  *
  * An object is a number from 1, slab after slab; 0 is NULL. Lists of slabs are a field of the slab that says in which
- * list it stands: they are written by one thread, or under a lock, so their links say nothing new. The free list, the
- * remote list and the mailbox are linked as in the code. One size class; a slab's reserve is one object.
+ * list it stands: they are written by one thread, or under a lock, so their links say nothing new. The free list (out of
+ * line, by numbers), the remote list (through the objects, marked) and the mailbox are linked as in the code. One size
+ * class; a slab's reserve is one object.
  *
  * ghost[] is what is true of an object, whatever the lists say; place[] where a mailed slab is. Neither is read by a
  * step of the protocol. */
@@ -18,6 +19,7 @@
 #define FIRST(s) (((s) - 1) * PER + 1)
 #define CLOSED 99  /* LM_MAILBOX_CLOSED */
 #define ORPHANS 98 /* the list of orphans */
+#define OUT 97     /* LM_LIVE, as a link: the object is handed out */
 
 /* span->kind */
 #define SPAN_FREE 0
@@ -45,13 +47,16 @@
 
 typedef Slab {
     byte owner; /* heap, or 0 */
-    byte kind, countdown, carved, free;
+    byte kind, countdown, carved;
+    byte free; /* head */
+    bit made;  /* has its annex: links, remote, mail_next */
     byte remote; bit mailed; /* one word in the code; always written together */
     byte mail_next;
     byte list; /* heap, ORPHANS, or 0 */
 }
 Slab slab[SLABS + 1];
-byte link[OBJECTS + 1], mark[OBJECTS + 1]; /* mark: link + 1 when the object is marked as free */
+byte link[OBJECTS + 1];                    /* in the annex */
+byte next[OBJECTS + 1], mark[OBJECTS + 1]; /* in the object, on its way home; mark: next + 1 when it is marked */
 byte ghost[OBJECTS + 1], place[SLABS + 1];
 byte mailbox[HEAPS + 1], current[HEAPS + 1];
 bit busy[HEAPS + 1], idle[HEAPS + 1];
@@ -67,15 +72,15 @@ byte heaps_lock, orphans_lock, pages_lock; /* _pid + 1 of the holder */
 
 /* -- slab/slab.c ---------------------------------------------------------------------------------------------- */
 
-inline object_link(object, next)
+inline object_link(object, to)
 {
-    TOGETHER { link[object] = next; mark[object] = next + 1 }
+    TOGETHER { next[object] = to; mark[object] = to + 1 }
 }
 
 /* lm_slab_push_remote; sets done when the caller has taken the mailed bit. */
 inline push_remote(sl, first, tail)
 {
-    assert(slab[sl].kind != SPAN_FREE); /* a block of it is in our hands */
+    assert(slab[sl].kind != SPAN_FREE && slab[sl].made); /* a block of it is in our hands */
     seen = slab[sl].remote;
     do
     :: object_link(tail, seen);
@@ -105,6 +110,7 @@ inline push_remote(sl, first, tail)
 inline collect(sl, delivered)
 {
     d_step {
+        assert(slab[sl].made);
         head = slab[sl].remote;
         slab[sl].remote = 0;
         n = 0;
@@ -114,45 +120,43 @@ inline collect(sl, delivered)
         if
         :: delivered -> slab[sl].mailed = 0; place[sl] = NOWHERE
         :: else
-        fi;
-        last = head;
+        fi
+    }
+    TOGETHER {
         do
-        :: last ->
-            assert(mark[last] == link[last] + 1); /* slab_prove */
-            assert(ghost[last] == AWAY);
-            ghost[last] = HOME;
-            n++;
-            if
-            :: link[last] == 0 -> break
-            :: else -> last = link[last]
-            fi
+        :: head ->
+            d_step {
+                assert(mark[head] == next[head] + 1); /* else lm_slab_die_overwritten */
+                assert(link[head] == OUT);            /* else slab_die_twice */
+                assert(ghost[head] == AWAY);
+                mark[head] = 0;
+                link[head] = slab[sl].free; /* from here on it is free, whatever head says */
+                ghost[head] = HOME;
+                n++
+            }
+            d_step { slab[sl].free = head; head = next[head] }
         :: else -> break
         od
     }
-    if
-    :: head -> TOGETHER { object_link(last, slab[sl].free); slab[sl].free = head; head = 0; last = 0 }
-    :: else
-    fi
 }
 
 /* lm_slab_pop, of a list that is not empty, for thread `to`. Its two stores may come in either order. */
 inline pop(sl, to)
 {
     TOGETHER {
-        o = slab[sl].free;
-        assert(mark[o] == link[o] + 1); /* else lm_slab_die_overwritten */
-        if
-        :: true
-#if FINE
-        :: mark[o] = 0
-#endif
-        fi;
         d_step {
+            o = slab[sl].free;
+            assert(link[o] != OUT);
             assert(ghost[o] == HOME); /* else handed out twice */
-            slab[sl].free = link[o];
             ghost[o] = POPPED
         }
-        mark[o] = 0;
+        if
+        :: slab[sl].free = link[o]; link[o] = OUT
+#if FINE
+        :: d_step { last = link[o]; link[o] = OUT }
+           d_step { slab[sl].free = last; last = 0 }
+#endif
+        fi;
         d_step { ghost[o] = LIVE + to; o = 0 }
     }
 }
@@ -162,9 +166,9 @@ inline count_free(sl)
 {
     d_step {
         n = 0;
-        last = slab[sl].free;
+        last = FIRST(sl);
         do
-        :: last && mark[last] == link[last] + 1 -> n++; last = link[last]
+        :: last < FIRST(sl) + slab[sl].carved -> n = n + (link[last] != OUT); last++
         :: else -> break
         od;
         last = 0
@@ -188,6 +192,7 @@ inline span_free(sl)
         last = 0;
         slab[sl].kind = SPAN_FREE;
         slab[sl].owner = 0;
+        slab[sl].made = 0;
         slab[sl].free = 0;
         slab[sl].carved = 0;
         slab[sl].countdown = 0;
@@ -220,7 +225,7 @@ inline slab_create(heap)
         RELEASE(pages_lock);
 #endif
         if
-        :: s -> slab[s].owner = heap
+        :: s -> slab[s].made = 1; slab[s].owner = heap
         :: else
         fi
     }
@@ -234,14 +239,19 @@ inline carve(sl)
             do
             :: last < FIRST(sl) + PER ->
                 link[last] = (last + 1 < FIRST(sl) + PER -> last + 1 : 0);
-                mark[last] = link[last] + 1;
-                ghost[last] = HOME;
                 last++
+            :: else -> break
+            od
+        }
+        d_step {
+            slab[sl].carved = PER;
+            last = FIRST(sl);
+            do
+            :: last < FIRST(sl) + PER -> ghost[last] = HOME; last++
             :: else -> break
             od;
             last = 0
         }
-        slab[sl].carved = PER;
         slab[sl].free = FIRST(sl)
     }
 }
@@ -520,8 +530,8 @@ inline free_local(object)
 {
     s = SLAB_OF(object);
     TOGETHER {
-        object_link(object, slab[s].free);
-        d_step { slab[s].free = object; ghost[object] = HOME }
+        d_step { assert(link[object] == OUT); link[object] = slab[s].free; ghost[object] = HOME }
+        slab[s].free = object
     }
     if
     :: slab[s].kind == CURRENT
