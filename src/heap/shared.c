@@ -49,7 +49,7 @@ static struct lm_private *shared_enter(void)
             return heap;
         }
     }
-    heap = shared_get(shared_mine % lm_config.heaps);
+    heap = shared_get(shared_mine);
     if (heap)
         lm_lock_take(&heap->lock);
     return heap;
