@@ -81,9 +81,9 @@ struct loam_heap_figures {
     char name[32];
     size_t quota_bytes; /* SIZE_MAX: none */
     size_t share_bytes;
-    size_t used_bytes; /* in blocks of the heap and its descendants */
-    size_t peak_bytes; /* the most so far */
-    size_t held_bytes; /* memory behind the heap's own blocks */
+    size_t used_bytes; /* in blocks of the heap and its descendants; about right while others are at work, exact else */
+    size_t peak_bytes; /* the most so far; of a heap with children, up to 64 KiB a child too much */
+    size_t held_bytes; /* memory behind the heap's own blocks, and up to 448 KiB taken ahead for the next */
     size_t slabs, large_blocks;
     uint64_t refused; /* requests that a quota refused, its own or an ancestor's */
 };
