@@ -57,7 +57,8 @@ struct loam_heap *loam_heap_create(const struct loam_heap_options *options);
 /* Gives back every block of the heap and destroys it, and all its descendants. NULL is allowed. */
 void loam_heap_destroy(struct loam_heap *heap);
 
-/* Gives back every block of the heap and of its descendants, which all stay. */
+/* Gives back every block of the heap and of its descendants, which all stay. For what comes next each heap keeps up to
+ * 2 MiB of memory, unless it leans to memory or has a source of its own; loam_trim returns it. */
 void loam_heap_reset(struct loam_heap *heap);
 
 /* As loam_malloc, loam_calloc and loam_aligned_alloc, in the heap. NULL with ENOMEM when there is no memory or a quota

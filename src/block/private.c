@@ -59,9 +59,13 @@ LM_PUBLIC void loam_heap_reset(struct loam_heap *heap)
 LM_PUBLIC void *loam_heap_malloc(struct loam_heap *heap, size_t size)
 {
     bool zeroed;
-    void *p = LM_LIKELY(size <= LM_DIRECT_MAX) ? lm_private_pop(private_in(heap), size) : NULL;
+    void *p = NULL;
 
-    return p ? p : lm_private_malloc(private_in(heap), size, 1, &zeroed);
+    if (LM_LIKELY(size <= LM_DIRECT_MAX))
+        p = lm_private_pop_direct(private_in(heap), size);
+    else if (size <= lm_config.slab_max_bytes)
+        p = lm_private_pop_class(private_in(heap), lm_class_for(size));
+    return LM_LIKELY(p != NULL) ? p : lm_private_malloc(private_in(heap), size, 1, &zeroed);
 }
 
 LM_PUBLIC void *loam_heap_calloc(struct loam_heap *heap, size_t count, size_t size)

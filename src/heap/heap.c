@@ -189,12 +189,14 @@ static struct lm_span *heap_next_slab(struct lm_heap *heap, unsigned size_class)
     return slab;
 }
 
-/* How many objects are linked at a time. Of private heaps many live for a request: they begin with a few. */
+/* How many objects are linked at a time. Of private heaps many live for a request: they begin with a few, and double. */
 static unsigned heap_carve_most(const struct lm_heap *heap, const struct lm_span *slab)
 {
-    enum { LEAST = 8 };
+    enum { LEAST = 8, LEAST_BYTES = 1 << 10 };
 
-    return heap->tag & LM_TAG_PRIVATE ? (unsigned)lm_max(slab->carved, LEAST) : UINT_MAX;
+    if (!(heap->tag & LM_TAG_PRIVATE))
+        return UINT_MAX;
+    return (unsigned)lm_max(lm_max(slab->carved, LEAST), LEAST_BYTES / lm_slab_object_size(slab));
 }
 
 void *lm_heap_take(struct lm_heap *heap, unsigned size_class, bool *zeroed)

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
+enum { KEPT_MOST = 32 };                                    /* granules that a reset leaves */
 enum { SPARE_MOST = 8 };                                    /* granules that are taken ahead for slabs: 1, 2, 4, 8 */
 enum { CHUNK_BYTES = 1 << 20, CHUNK_MAX_BYTES = 64 << 20 }; /* asked of a source: the first, doubling, the largest */
 
@@ -45,8 +46,8 @@ static void private_throw_list(struct private_refuse *refuse, lm_span_id *head)
     *head = 0;
 }
 
-/* Gives back every block and the source's memory. */
-static void private_empty(struct lm_private *heap)
+/* Gives back every block and the source's memory, but for so many current slabs of a granule, which are as new. */
+static void private_empty(struct lm_private *heap, unsigned keep)
 {
     struct private_refuse refuse = {0, NULL};
     size_t bytes;
@@ -58,7 +59,10 @@ static void private_empty(struct lm_private *heap)
     for (unsigned c = 0; c < LM_CLASSES; c++) {
         struct lm_span *slab = heap->heap.current[c];
 
-        if (slab != LM_SLAB_NONE) {
+        if (slab != LM_SLAB_NONE && keep && slab->granules == 1) {
+            keep--;
+            lm_slab_renew(slab);
+        } else if (slab != LM_SLAB_NONE) {
             lm_heap_set_current(&heap->heap, c, LM_SLAB_NONE);
             private_throw(&refuse, slab);
         }
@@ -132,7 +136,7 @@ struct lm_private *lm_private_create(const struct lm_private_options *options)
         if (lm_quota_join(heap, options->parent))
             return heap;
         heap->steady = false;
-        private_empty(heap);
+        private_empty(heap, 0);
     }
     lm_lock_take(&lm_privates_lock);
     heap->sibling = private_idle;
@@ -141,13 +145,13 @@ struct lm_private *lm_private_create(const struct lm_private_options *options)
     return NULL;
 }
 
-void lm_private_reset(struct lm_private *heap)
+static void private_reset(struct lm_private *heap, unsigned keep)
 {
     for (struct lm_private *child = heap->children; child; child = child->sibling)
-        lm_private_reset(child);
+        private_reset(child, keep);
     lm_bias_enter(&heap->bias);
     lm_private_note_peak(heap);
-    private_empty(heap);
+    private_empty(heap, heap->group || heap->sweeps ? 0 : keep);
     lm_private_settle(heap);
     lm_bias_leave(&heap->bias);
     /* the children have given theirs back: what is left was this heap's own */
@@ -155,14 +159,29 @@ void lm_private_reset(struct lm_private *heap)
     lm_scavenge_tell(LM_SCAVENGE_FREED);
 }
 
+void lm_private_reset(struct lm_private *heap)
+{
+    private_reset(heap, KEPT_MOST);
+}
+
+void lm_private_release(struct lm_private *heap)
+{
+    lm_bias_enter(&heap->bias);
+    lm_heap_release_current(&heap->heap);
+    if (heap->spare)
+        lm_span_free(lm_span_at(heap->spare));
+    heap->spare = 0;
+    lm_bias_leave(&heap->bias);
+}
+
 void lm_private_destroy(struct lm_private *heap)
 {
     while (heap->children)
         lm_private_destroy(heap->children);
-    lm_private_reset(heap);
+    private_reset(heap, 0);
     if (heap->steady) {
         heap->steady = false;
-        private_empty(heap);
+        private_empty(heap, 0);
     }
     lm_quota_leave(heap);
     lm_lock_take(&lm_privates_lock);

@@ -85,9 +85,14 @@ struct lm_private_options {
 /* NULL with ENOMEM, or with EINVAL when the parent's quota cannot cover its children's shares. */
 struct lm_private *lm_private_create(const struct lm_private_options *options);
 
-/* Gives back every block, of its descendants too; reset keeps the heaps. Nobody may use them meanwhile. */
+/* Gives back every block, of its descendants too; reset keeps the heaps, and some empty slabs of each. Nobody may use them
+ * meanwhile. */
 void lm_private_destroy(struct lm_private *heap);
 void lm_private_reset(struct lm_private *heap);
+
+/* Gives back what a heap, or every heap that has a lock, has in reserve. */
+void lm_private_release(struct lm_private *heap);
+void lm_privates_release(void);
 
 /* The heap of a private slab or span. */
 LM_INLINE struct lm_private *lm_private_owner(const struct lm_span *span)
@@ -95,8 +100,8 @@ LM_INLINE struct lm_private *lm_private_owner(const struct lm_span *span)
     return (struct lm_private *)((uintptr_t)__atomic_load_n(&span->owner, __ATOMIC_RELAXED) & ~(uintptr_t)LM_TAG_MASK);
 }
 
-/* A block of up to lm_config.slab_max_bytes, without the lock; NULL: the slow road is to see to it. */
-LM_INLINE void *lm_private_pop(struct lm_private *heap, size_t size)
+/* A block from the current slab in this place, without the lock; NULL: the slow road is to see to it. */
+LM_INLINE void *lm_private_pop(struct lm_private *heap, struct lm_span *const *place)
 {
     struct lm_span *slab;
     void *p = NULL;
@@ -104,8 +109,7 @@ LM_INLINE void *lm_private_pop(struct lm_private *heap, size_t size)
 
     if (LM_UNLIKELY(!lm_bias_try(&heap->bias)))
         return NULL;
-    slab = size <= LM_DIRECT_MAX ? heap->heap.fast.direct[(size + 15) / 16]
-                                 : heap->heap.fast.by_class[lm_class_for(size) - LM_DIRECT_CLASSES];
+    slab = *place;
     credit = heap->credit - slab->object_bytes;
     if (LM_LIKELY(slab->head != 0) && LM_LIKELY(credit <= heap->credit)) {
         __atomic_store_n(&heap->credit, credit, __ATOMIC_RELAXED);
@@ -115,6 +119,17 @@ LM_INLINE void *lm_private_pop(struct lm_private *heap, size_t size)
     }
     lm_bias_out();
     return p;
+}
+
+/* Of up to LM_DIRECT_MAX bytes, and of a class above. */
+LM_INLINE void *lm_private_pop_direct(struct lm_private *heap, size_t size)
+{
+    return lm_private_pop(heap, &heap->heap.fast.direct[(size + 15) / 16]);
+}
+
+LM_INLINE void *lm_private_pop_class(struct lm_private *heap, unsigned size_class)
+{
+    return lm_private_pop(heap, &heap->heap.fast.by_class[size_class - LM_DIRECT_CLASSES]);
 }
 
 /* Frees a block of a private heap's slab, as lm_heap_push; false: the slow road is to see to it. */

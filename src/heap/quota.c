@@ -271,6 +271,17 @@ bool lm_quota_charge(struct lm_private *heap, size_t bytes)
     return false;
 }
 
+void lm_privates_release(void)
+{
+    if (lm_privates_fork_mine()) /* called by a hook, from inside one */
+        return;
+    lm_lock_take(&lm_privates_lock);
+    for (struct lm_private *heap = quota_roots.children; heap; heap = quota_next(heap, &quota_roots))
+        if (!heap->bias.alone)
+            lm_private_release(heap);
+    lm_lock_release(&lm_privates_lock);
+}
+
 /* -- fork ----------------------------------------------------------------------------------------------------- */
 
 bool lm_privates_fork_mine(void)

@@ -139,6 +139,15 @@ void *lm_slab_carve_one(struct lm_span *slab, bool *zeroed)
     return lm_slab_object(slab, n);
 }
 
+void lm_slab_renew(struct lm_span *slab)
+{
+    __builtin_memset(slab->link, 0, (slab->carved + 1u) * sizeof slab->link[0]);
+    slab->head = 0;
+    slab->countdown = LM_COUNT_IDLE;
+    slab->flags = 0;
+    __atomic_store_n(&slab->carved, 0, __ATOMIC_RELEASE);
+}
+
 void lm_slab_rebuild(struct lm_span *slab)
 {
     slab->head = 0;

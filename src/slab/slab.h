@@ -211,6 +211,9 @@ void lm_slab_free(struct lm_span *slab);
  * given back. */
 struct lm_meta_piece *lm_slab_strip(struct lm_span *slab);
 
+/* Makes it as if it had just been created, but for what is in its memory; for the owner only. */
+void lm_slab_renew(struct lm_span *slab);
+
 /* Makes the list anew of all objects that are not live: in a fork's child, whose parent may have been at it. */
 void lm_slab_rebuild(struct lm_span *slab);
 

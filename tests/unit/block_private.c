@@ -112,6 +112,47 @@ static void destroys_at_once(void **state)
     assert_int_equal(lm_heap_check(), 0);
 }
 
+static size_t held(struct loam_heap *heap)
+{
+    struct loam_heap_figures figures = {.struct_bytes = sizeof figures};
+
+    assert_int_equal(loam_heap_stats(heap, &figures), 0);
+    return figures.held_bytes;
+}
+
+/* A reset keeps a little, which serves the next blocks, and which a trim or a destruction gives back. */
+static void resets_to_as_new(void **state)
+{
+    struct loam_heap *heap = loam_heap_create(NULL);
+    struct lm_page_stats before, after;
+    uint64_t seed = unit_seed();
+    size_t kept;
+
+    (void)state;
+    lm_page_stats(&before);
+    for (int round = 0; round < 10; round++) {
+        traffic(heap, seed + (uint64_t)round, 3000, false);
+        loam_heap_reset(heap);
+        assert_int_equal(loam_heap_check(heap), 0);
+        assert_int_equal(used(heap), 0);
+        kept = held(heap);
+        assert_true(kept > 0 && kept <= 2 * MIB);
+        assert_non_null(loam_heap_malloc(heap, 64));
+        assert_int_equal(held(heap), kept);
+        assert_int_equal(lm_page_check(), 0);
+    }
+    loam_heap_reset(heap);
+    lm_privates_release();
+    assert_int_equal(held(heap), 0);
+    traffic(heap, seed, 3000, false);
+    lm_privates_release();
+    assert_int_equal(loam_heap_check(heap), 0);
+    loam_heap_reset(heap);
+    loam_heap_destroy(heap);
+    lm_page_stats(&after);
+    assert_int_equal(after.used_bytes, before.used_bytes);
+}
+
 static void keeps_its_quota(void **state)
 {
     struct loam_heap_options options = {.struct_bytes = sizeof options, .quota_bytes = MIB, .name = "tenant"};
@@ -586,11 +627,11 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(steady_asks_for_no_more), cmocka_unit_test(lean_returns_holes),
         cmocka_unit_test(policies_are_checked), cmocka_unit_test(holds_blocks), cmocka_unit_test(destroys_at_once),
-        cmocka_unit_test(keeps_its_quota), cmocka_unit_test(shares_are_lent_and_come_back),
-        cmocka_unit_test(borrowers_are_asked), cmocka_unit_test(counts_to_the_byte),
-        cmocka_unit_test(credit_is_called_in), cmocka_unit_test(leans_to_one_after_the_other),
-        cmocka_unit_test(tenants_share_a_quota), cmocka_unit_test(sits_on_a_source),
-        cmocka_unit_test(survives_refusals), cmocka_unit_test(many_threads)};
+        cmocka_unit_test(resets_to_as_new), cmocka_unit_test(keeps_its_quota),
+        cmocka_unit_test(shares_are_lent_and_come_back), cmocka_unit_test(borrowers_are_asked),
+        cmocka_unit_test(counts_to_the_byte), cmocka_unit_test(credit_is_called_in),
+        cmocka_unit_test(leans_to_one_after_the_other), cmocka_unit_test(tenants_share_a_quota),
+        cmocka_unit_test(sits_on_a_source), cmocka_unit_test(survives_refusals), cmocka_unit_test(many_threads)};
 
     lm_heap_start();
     return cmocka_run_group_tests(tests, NULL, NULL);
