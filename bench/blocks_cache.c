@@ -1,6 +1,6 @@
 /* The object cache raced: against glibc's malloc, loam's, and whatever libumem and libmimalloc are named.
  *
- *   bench-blocks_cache [umem=LIBRARY] [mimalloc=LIBRARY]       the table: medians of interleaved rounds, ns an alloc and free
+ *   bench-blocks_cache [umem=LIBRARY] [mimalloc=LIBRARY]       the table: median (least) of interleaved rounds, ns an alloc and free
  *   bench-blocks_cache colour                                  the same field of many objects, colouring on and off
  *   bench-blocks_cache count CONTENDER PAIRS                   one contender alone, to count instructions (valgrind)
  *
@@ -152,10 +152,11 @@ static inline __attribute__((always_inline)) void work(enum kind kind, int built
     case k: \
         work(k, built, traffic, pairs); \
         break
-static __attribute__((noinline)) void work_built(enum kind kind, enum traffic traffic, size_t pairs)
-{
-    const int built = 1;
 
+/* Each contender's loop apart, so that its calls are direct ones. */
+static inline __attribute__((always_inline)) void work_each(
+    enum kind kind, int built, enum traffic traffic, size_t pairs)
+{
     switch (kind) {
         EACH(GLIBC);
         EACH(LOAM);
@@ -169,21 +170,14 @@ static __attribute__((noinline)) void work_built(enum kind kind, enum traffic tr
     }
 }
 
+static __attribute__((noinline)) void work_built(enum kind kind, enum traffic traffic, size_t pairs)
+{
+    work_each(kind, 1, traffic, pairs);
+}
+
 static __attribute__((noinline)) void work_bare(enum kind kind, enum traffic traffic, size_t pairs)
 {
-    const int built = 0;
-
-    switch (kind) {
-        EACH(GLIBC);
-        EACH(LOAM);
-        EACH(MIMALLOC);
-        EACH(UMEM);
-        EACH(CACHE);
-        EACH(CACHE_CPU);
-        EACH(CACHE_NOBODY);
-    case KINDS:
-        break;
-    }
+    work_each(kind, 0, traffic, pairs);
 }
 
 static double now(void)
@@ -307,7 +301,7 @@ static void race(int built, int traffic, int threads)
             continue;
         }
         qsort(ns[k], ROUNDS, sizeof(double), compare);
-        printf(" %.1f |", ns[k][ROUNDS / 2]);
+        printf(" %.1f (%.1f) |", ns[k][ROUNDS / 2], ns[k][0]);
     }
     printf("\n");
     fflush(stdout);
