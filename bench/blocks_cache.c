@@ -19,11 +19,11 @@
 #include <unistd.h>
 
 enum { SIZE = 128, ROUNDS = 9, SET = 1000, BURST = 500, RING = 1024 };
-enum kind { GLIBC, LOAM, MIMALLOC, UMEM, CACHE, CACHE_CPU, CACHE_NOBODY, KINDS };
+enum kind { GLIBC, LOAM, MIMALLOC, UMEM, CACHE, CACHE_CPU, CACHE_NOBODY, CACHE_INLINE, KINDS };
 enum traffic { PAIR, SETS, BURSTS, TRAFFICS };
 
 static const char *const kind_names[KINDS] = {"glibc malloc", "loam_malloc", "mi_heap_malloc", "umem_cache",
-    "loam_cache", "loam_cache by CPU", "loam_cache by nobody"};
+    "loam_cache", "loam_cache by CPU", "loam_cache by nobody", "loam_cache inline"};
 static const char *const traffic_names[] = {"pair", "set", "burst", "trade"};
 
 struct session {
@@ -84,6 +84,8 @@ static inline __attribute__((always_inline)) void *take(enum kind kind, int buil
         break;
     case UMEM:
         return umem_alloc(umem[built], 0);
+    case CACHE_INLINE:
+        return loam_cache_alloc_inline(cache[0][built]);
     default:
         return loam_cache_alloc(cache[kind - CACHE][built]);
     }
@@ -106,6 +108,9 @@ static inline __attribute__((always_inline)) void give(enum kind kind, int built
         break;
     case UMEM:
         umem_free(umem[built], p);
+        break;
+    case CACHE_INLINE:
+        loam_cache_free_inline(cache[0][built], p);
         break;
     default:
         loam_cache_free(cache[kind - CACHE][built], p);
@@ -165,6 +170,7 @@ static inline __attribute__((always_inline)) void work_each(
         EACH(CACHE);
         EACH(CACHE_CPU);
         EACH(CACHE_NOBODY);
+        EACH(CACHE_INLINE);
     case KINDS:
         break;
     }
@@ -440,7 +446,7 @@ int main(int argc, char **argv)
     printf("| traffic, objects, threads |");
     for (int k = 0; k < KINDS; k++)
         printf(" %s |", kind_names[k]);
-    printf("\n|---|---|---|---|---|---|---|---|\n");
+    printf("\n|---|---|---|---|---|---|---|---|---|\n");
     for (int threads = 1; threads <= 2; threads++)
         for (int built = 1; built >= 0; built--)
             for (int traffic = 0; traffic < TRAFFICS; traffic++)
