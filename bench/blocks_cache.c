@@ -1,6 +1,6 @@
 /* The object cache raced: against glibc's malloc, loam's, and whatever libumem and libmimalloc are named.
  *
- *   bench-blocks_cache [umem=LIBRARY] [mimalloc=LIBRARY]       the table: medians of interleaved rounds, ns an alloc and free
+ *   bench-blocks_cache [umem=LIBRARY] [mimalloc=LIBRARY]       the table: median (least) of interleaved rounds, ns an alloc and free
  *   bench-blocks_cache colour                                  the same field of many objects, colouring on and off
  *   bench-blocks_cache count CONTENDER PAIRS                   one contender alone, to count instructions (valgrind)
  *
@@ -19,11 +19,11 @@
 #include <unistd.h>
 
 enum { SIZE = 128, ROUNDS = 9, SET = 1000, BURST = 500, RING = 1024 };
-enum kind { GLIBC, LOAM, MIMALLOC, UMEM, CACHE, CACHE_CPU, CACHE_NOBODY, KINDS };
+enum kind { GLIBC, LOAM, MIMALLOC, UMEM, CACHE, CACHE_CPU, CACHE_NOBODY, CACHE_INLINE, KINDS };
 enum traffic { PAIR, SETS, BURSTS, TRAFFICS };
 
 static const char *const kind_names[KINDS] = {"glibc malloc", "loam_malloc", "mi_heap_malloc", "umem_cache",
-    "loam_cache", "loam_cache by CPU", "loam_cache by nobody"};
+    "loam_cache", "loam_cache by CPU", "loam_cache by nobody", "loam_cache inline"};
 static const char *const traffic_names[] = {"pair", "set", "burst", "trade"};
 
 struct session {
@@ -84,6 +84,8 @@ static inline __attribute__((always_inline)) void *take(enum kind kind, int buil
         break;
     case UMEM:
         return umem_alloc(umem[built], 0);
+    case CACHE_INLINE:
+        return loam_cache_alloc_inline(cache[0][built]);
     default:
         return loam_cache_alloc(cache[kind - CACHE][built]);
     }
@@ -106,6 +108,9 @@ static inline __attribute__((always_inline)) void give(enum kind kind, int built
         break;
     case UMEM:
         umem_free(umem[built], p);
+        break;
+    case CACHE_INLINE:
+        loam_cache_free_inline(cache[0][built], p);
         break;
     default:
         loam_cache_free(cache[kind - CACHE][built], p);
@@ -152,10 +157,11 @@ static inline __attribute__((always_inline)) void work(enum kind kind, int built
     case k: \
         work(k, built, traffic, pairs); \
         break
-static __attribute__((noinline)) void work_built(enum kind kind, enum traffic traffic, size_t pairs)
-{
-    const int built = 1;
 
+/* Each contender's loop apart, so that its calls are direct ones. */
+static inline __attribute__((always_inline)) void work_each(
+    enum kind kind, int built, enum traffic traffic, size_t pairs)
+{
     switch (kind) {
         EACH(GLIBC);
         EACH(LOAM);
@@ -164,26 +170,20 @@ static __attribute__((noinline)) void work_built(enum kind kind, enum traffic tr
         EACH(CACHE);
         EACH(CACHE_CPU);
         EACH(CACHE_NOBODY);
+        EACH(CACHE_INLINE);
     case KINDS:
         break;
     }
 }
 
+static __attribute__((noinline)) void work_built(enum kind kind, enum traffic traffic, size_t pairs)
+{
+    work_each(kind, 1, traffic, pairs);
+}
+
 static __attribute__((noinline)) void work_bare(enum kind kind, enum traffic traffic, size_t pairs)
 {
-    const int built = 0;
-
-    switch (kind) {
-        EACH(GLIBC);
-        EACH(LOAM);
-        EACH(MIMALLOC);
-        EACH(UMEM);
-        EACH(CACHE);
-        EACH(CACHE_CPU);
-        EACH(CACHE_NOBODY);
-    case KINDS:
-        break;
-    }
+    work_each(kind, 0, traffic, pairs);
 }
 
 static double now(void)
@@ -307,7 +307,7 @@ static void race(int built, int traffic, int threads)
             continue;
         }
         qsort(ns[k], ROUNDS, sizeof(double), compare);
-        printf(" %.1f |", ns[k][ROUNDS / 2]);
+        printf(" %.1f (%.1f) |", ns[k][ROUNDS / 2], ns[k][0]);
     }
     printf("\n");
     fflush(stdout);
@@ -446,7 +446,7 @@ int main(int argc, char **argv)
     printf("| traffic, objects, threads |");
     for (int k = 0; k < KINDS; k++)
         printf(" %s |", kind_names[k]);
-    printf("\n|---|---|---|---|---|---|---|---|\n");
+    printf("\n|---|---|---|---|---|---|---|---|---|\n");
     for (int threads = 1; threads <= 2; threads++)
         for (int built = 1; built >= 0; built--)
             for (int traffic = 0; traffic < TRAFFICS; traffic++)

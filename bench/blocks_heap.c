@@ -1,6 +1,6 @@
 /* blocks_heap.c: requests on private heaps: against mimalloc's heaps, and against malloc that frees block by block.
  *
- *   bench-blocks_heap [--rounds N] [--scale N] [--seed N] [mimalloc=LIBRARY.so]
+ *   bench-blocks_heap [--rounds N] [--scale N] [--seed N] [--only CONTENDER] [--blocks N] [mimalloc=LIBRARY.so]
  *
  * A request allocates some blocks of mixed sizes (four fifths of 16 to 256 bytes, most others to 2 KiB, one in a
  * hundred to 16 KiB), writes the first and the last word of each, frees one in four on the way, resizes none, and ends:
@@ -34,6 +34,8 @@ static uint32_t sizes[SIZES];
 static uint8_t dies[SIZES]; /* 1: an older block is freed after this one */
 static int rounds = 9, scale = 1;
 static size_t blocks_a_request;
+static const char *only_contender; /* for profilers */
+static size_t only_blocks;
 static void *(*mi_new)(void);
 static void *(*mi_take)(void *heap, size_t size);
 static void (*mi_give)(void *p);
@@ -259,6 +261,12 @@ static int by_value(const void *a, const void *b)
     return (*(const double *)a > *(const double *)b) - (*(const double *)a < *(const double *)b);
 }
 
+static int is_present(const struct contender *contender)
+{
+    return (contender->make != mimalloc_make || mi_new) &&
+        (!only_contender || strcmp(only_contender, contender->name) == 0);
+}
+
 static void race(size_t blocks, unsigned threads)
 {
     static double ns[CONTENDERS][MOST_ROUNDS];
@@ -267,7 +275,7 @@ static void race(size_t blocks, unsigned threads)
     for (int round = -1; round < rounds; round++)
         for (int k = 0; k < CONTENDERS; k++) {
             int c = (k + round + 1) % CONTENDERS;
-            double found = contenders[c].make == mimalloc_make && !mi_new ? 0 : measure(&contenders[c], threads);
+            double found = is_present(&contenders[c]) ? measure(&contenders[c], threads) : 0;
 
             if (round >= 0)
                 ns[c][round] = found;
@@ -312,10 +320,14 @@ int main(int argc, char **argv)
             scale = atoi(argv[++i]);
         else if (strcmp(argv[i], "--seed") == 0 && i + 1 < argc)
             seed = strtoull(argv[++i], NULL, 0);
+        else if (strcmp(argv[i], "--only") == 0 && i + 1 < argc)
+            only_contender = argv[++i];
+        else if (strcmp(argv[i], "--blocks") == 0 && i + 1 < argc)
+            only_blocks = strtoull(argv[++i], NULL, 0);
         else if (strncmp(argv[i], "mimalloc=", 9) == 0)
             open_mimalloc(argv[i] + 9);
         else
-            return fprintf(stderr, "usage: blocks_heap [--rounds N] [--scale N] [--seed N] [mimalloc=LIBRARY.so]\n"), 2;
+            return fprintf(stderr, "blocks_heap: %s: see the head of bench/blocks_heap.c\n", argv[i]), 2;
     }
     rounds = rounds < 1 ? 1 : rounds > MOST_ROUNDS ? MOST_ROUNDS : rounds;
     scale = scale < 1 ? 1 : scale;
@@ -325,7 +337,7 @@ int main(int argc, char **argv)
         printf(" %s |", contenders[c].name);
     printf("\n|---|---|---|---|---|---|---|\n");
     for (size_t i = 0; i < sizeof blocks / sizeof blocks[0]; i++)
-        for (unsigned threads = 1; threads <= THREADS; threads++)
+        for (unsigned threads = 1; threads <= THREADS && (!only_blocks || only_blocks == blocks[i]); threads++)
             race(blocks[i], threads);
     return 0;
 }

@@ -4,6 +4,8 @@
  *   chunk of a thread   | block | block | block | ->            | the next chunk is mapped when this one is full
  *
  * realloc must know how long a block is, so its size stands in the 16 bytes before it. */
+#include "family.h"
+
 #include <errno.h>
 #include <stdint.h>
 #include <string.h>
@@ -86,21 +88,6 @@ void *memalign(size_t align, size_t size)
     if (aligned != p)
         ((size_t *)(void *)aligned)[-2] = size;
     return aligned;
-}
-
-void *aligned_alloc(size_t align, size_t size)
-{
-    return memalign(align, size);
-}
-
-int posix_memalign(void **out, size_t align, size_t size)
-{
-    void *p = memalign(align, size);
-
-    if (!p)
-        return ENOMEM;
-    *out = p;
-    return 0;
 }
 
 size_t malloc_usable_size(void *p)

@@ -4,6 +4,8 @@
  *   block | class, 16 bytes | user's ...            free: user's first word is the next of the list
  *
  * Classes are those of loam in small (eight a doubling, 16-byte grain); above 32 KiB a class is a power of two. */
+#include "family.h"
+
 #include <errno.h>
 #include <stdint.h>
 #include <string.h>
@@ -137,19 +139,4 @@ void *memalign(size_t align, size_t size)
     if (aligned != p)
         ((size_t *)(void *)aligned)[-2] = class;
     return aligned;
-}
-
-void *aligned_alloc(size_t align, size_t size)
-{
-    return memalign(align, size);
-}
-
-int posix_memalign(void **out, size_t align, size_t size)
-{
-    void *p = memalign(align, size);
-
-    if (!p)
-        return ENOMEM;
-    *out = p;
-    return 0;
 }

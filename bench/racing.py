@@ -47,12 +47,20 @@ def parser(doc):
     return given
 
 
+def installed():
+    """Name -> library of what the system has."""
+    found = {}
+    for name, pattern in INSTALLED.items():
+        for path in sorted(glob.glob(f"/usr/lib/*/{pattern}") + glob.glob(f"/usr/lib/{pattern}"))[:1]:
+            found[name] = path
+    return found
+
+
 def allocators(given):
     """Name -> allocator: loam, libc, what is installed, loam's policies, and NAME=LIBRARY.so[+SETTINGS]."""
     found = {"loam": built("libloam-malloc.so"), "libc": ""}
-    for name, pattern in INSTALLED.items() if given.peers == "installed" else ():
-        for path in sorted(glob.glob(f"/usr/lib/*/{pattern}") + glob.glob(f"/usr/lib/{pattern}"))[:1]:
-            found[name] = path
+    if given.peers == "installed":
+        found.update(installed())
     for policy in POLICIES if given.policies else ():
         found[policy] = f"{found['loam']}+policy:{policy}"
     for word in given.more:

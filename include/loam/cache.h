@@ -85,6 +85,10 @@ void *loam_cache_alloc(struct loam_cache *cache);
 /* Frees an object, which must be as constructed. NULL is allowed; errno is kept. */
 void loam_cache_free(struct loam_cache *cache, void *object);
 
+/* The same two, inline in the caller: for where a call counts. A program that uses them is bound to the layout below. */
+static inline void *loam_cache_alloc_inline(struct loam_cache *cache);
+static inline void loam_cache_free_inline(struct loam_cache *cache, void *object);
+
 /* Gives back all that is free, working set or not, but what other threads' magazines hold. The bytes of slabs that went
  * back to the source. */
 size_t loam_cache_reap(struct loam_cache *cache);
@@ -123,6 +127,91 @@ void loam_cache_each(void (*visit)(const struct loam_cache_figures *figures, voi
 /* Walks the cache: 0, or a number that says which invariant is broken (of a debugging cache also: a redzone or a
  * poisoned object was written to). For tests; nobody may use the cache meanwhile. */
 int loam_cache_check(struct loam_cache *cache);
+
+/* -- for the inline functions alone -------------------------------------------------------------------------------- */
+
+struct loam_cache_round {
+    void *object;
+    uint8_t *state;
+};
+
+enum { LOAM_CACHE_STATE_CACHED = 5, LOAM_CACHE_STATE_LIVE = 7 };
+
+/* The magazine of a cache that a thread has loaded. */
+struct loam_cache_slot {
+    struct loam_cache_round *top, *bottom, *limit;
+};
+
+/* The calling thread's slots. */
+struct loam_cache_self;
+extern __thread struct loam_cache_self *loam_cache_mine __attribute__((tls_model("initial-exec")));
+
+/* Memory by pieces of 64 KiB; at its base there is a line of 64 bytes for each. */
+struct loam_cache_arena {
+    char *base;
+    size_t bytes;
+};
+
+struct loam_cache_line {
+    void *cache; /* to which the piece belongs */
+    uint8_t *state;
+    uint64_t magic;
+    char *first;
+    char more[32];
+};
+
+/* The head of a cache. */
+struct loam_cache_head {
+    size_t slot_offset;
+    const struct loam_cache_arena *arena;
+};
+
+static inline void *loam_cache_alloc_inline(struct loam_cache *cache)
+{
+    const struct loam_cache_head *head = (const struct loam_cache_head *)(const void *)cache;
+    struct loam_cache_slot *slot = (struct loam_cache_slot *)(void *)((char *)loam_cache_mine + head->slot_offset);
+    struct loam_cache_round *top = slot->top;
+
+    if (__builtin_expect(top == slot->bottom, 0))
+        return loam_cache_alloc(cache);
+    __atomic_store_n(&slot->top, top - 1, __ATOMIC_RELAXED);
+    __atomic_store_n(top[-1].state, (uint8_t)LOAM_CACHE_STATE_LIVE, __ATOMIC_RELAXED);
+    return top[-1].object;
+}
+
+static inline void loam_cache_free_inline(struct loam_cache *cache, void *object)
+{
+    const struct loam_cache_head *head = (const struct loam_cache_head *)(const void *)cache;
+    const struct loam_cache_arena *arena = head->arena;
+    size_t place = (size_t)((uintptr_t)object - (uintptr_t)arena->base);
+    struct loam_cache_slot *slot = (struct loam_cache_slot *)(void *)((char *)loam_cache_mine + head->slot_offset);
+    struct loam_cache_round *top = slot->top;
+    const struct loam_cache_line *line;
+    __extension__ unsigned __int128 product;
+    uint8_t *state;
+
+    if (__builtin_expect(place >= arena->bytes, 0)) {
+        loam_cache_free(cache, object);
+        return;
+    }
+    line = (const struct loam_cache_line *)(const void *)(arena->base + (place >> 16 << 6));
+    product = (__extension__(unsigned __int128)((uintptr_t)object - (uintptr_t)line->first)) * line->magic;
+    if (__builtin_expect(__atomic_load_n(&line->cache, __ATOMIC_RELAXED) != (void *)cache, 0) ||
+        __builtin_expect((uint64_t)product >= line->magic, 0)) {
+        loam_cache_free(cache, object);
+        return;
+    }
+    state = line->state + (size_t)(product >> 64);
+    if (__builtin_expect(__atomic_load_n(state, __ATOMIC_RELAXED) != LOAM_CACHE_STATE_LIVE, 0) ||
+        __builtin_expect(top == slot->limit, 0)) {
+        loam_cache_free(cache, object);
+        return;
+    }
+    __atomic_store_n(state, (uint8_t)LOAM_CACHE_STATE_CACHED, __ATOMIC_RELAXED);
+    top->object = object;
+    top->state = state;
+    __atomic_store_n(&slot->top, top + 1, __ATOMIC_RELAXED);
+}
 
 #ifdef __cplusplus
 }

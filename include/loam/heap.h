@@ -57,7 +57,8 @@ struct loam_heap *loam_heap_create(const struct loam_heap_options *options);
 /* Gives back every block of the heap and destroys it, and all its descendants. NULL is allowed. */
 void loam_heap_destroy(struct loam_heap *heap);
 
-/* Gives back every block of the heap and of its descendants, which all stay. */
+/* Gives back every block of the heap and of its descendants, which all stay. For what comes next each heap keeps up to
+ * 2 MiB of memory, unless it leans to memory or has a source of its own; loam_trim returns it. */
 void loam_heap_reset(struct loam_heap *heap);
 
 /* As loam_malloc, loam_calloc and loam_aligned_alloc, in the heap. NULL with ENOMEM when there is no memory or a quota
@@ -81,9 +82,9 @@ struct loam_heap_figures {
     char name[32];
     size_t quota_bytes; /* SIZE_MAX: none */
     size_t share_bytes;
-    size_t used_bytes; /* in blocks of the heap and its descendants */
-    size_t peak_bytes; /* the most so far */
-    size_t held_bytes; /* memory behind the heap's own blocks */
+    size_t used_bytes; /* in blocks of the heap and its descendants; about right while others are at work, exact else */
+    size_t peak_bytes; /* the most so far; of a heap with children, up to 64 KiB a child too much */
+    size_t held_bytes; /* memory behind the heap's own blocks, and up to 448 KiB taken ahead for the next */
     size_t slabs, large_blocks;
     uint64_t refused; /* requests that a quota refused, its own or an ancestor's */
 };

@@ -6,7 +6,7 @@
  * misuse exact: an address that is not a live object of this very pool is refused before anything is written, with a
  * one-line report on stderr and abort.
  *
- * Of up to 127 objects that were freed last, the last is handed out first, while it is in the processor's cache. Then
+ * Of the objects that were freed last (15 or more, up to 1,023 and keep_bytes), the last is handed out first, while it is in the processor's cache. Then
  * batches with free objects are used before new ones, the one that was last freed into first, and in it the lowest
  * address of every 64. Walks go by address within a batch, and through batches in the order in which they were made.
  *
@@ -67,6 +67,11 @@ void *loam_pool_alloc(struct loam_pool *pool);
 /* Frees a live object of the pool, anything else aborts; NULL is allowed; errno is kept. */
 void loam_pool_free(struct loam_pool *pool, void *object);
 
+/* The same two, inline in the caller: for where a call counts. A program that uses them is bound to the layout below, as it
+ * is to that of the options. */
+static inline void *loam_pool_alloc_inline(struct loam_pool *pool);
+static inline void loam_pool_free_inline(struct loam_pool *pool, void *object);
+
 /* Up to `count` objects into out[0..]; how many were made, fewer with ENOMEM. Takes the lock once, and whole words of
  * bits. The objects come in rising addresses as far as a batch has them. */
 size_t loam_pool_alloc_batch(struct loam_pool *pool, size_t count, void **out);
@@ -114,6 +119,89 @@ int loam_pool_stats(struct loam_pool *pool, struct loam_pool_figures *out);
 
 /* Walks the pool's structures: 0, or a number that says which invariant is broken. For tests. */
 int loam_pool_check(struct loam_pool *pool);
+
+/* -- for the inline functions alone -------------------------------------------------------------------------------- */
+
+/* An object that was freed lately, and where its bit is: 8 times the address of the bitmap, and the number of the bit. */
+struct loam_pool_recent {
+    void *object;
+    uintptr_t place;
+};
+
+/* Where the object of an address would be. */
+struct loam_pool_entry {
+    uintptr_t first;
+    void *tray; /* whose bits begin 64 bytes behind it */
+};
+
+/* The head of a pool. */
+struct loam_pool_head {
+    struct loam_pool_recent *top;            /* the place behind the last of the recent ones */
+    struct loam_pool_recent *bottom, *limit; /* they go back to their batches when top comes to limit */
+    uint64_t *word;                          /* the bits of 64 objects */
+    char *base;                              /* the first of them */
+    size_t stride;
+    const struct loam_pool_entry *entry;
+    size_t mask;        /* of bytes into the index */
+    size_t cells_bytes; /* of a batch, of which all objects are made; 0: all is done by the functions below */
+    uint64_t magic;
+    unsigned shift; /* of an address, to bytes into the index */
+};
+
+void *loam_pool_alloc_slow(struct loam_pool *pool);
+void loam_pool_free_slow(struct loam_pool *pool, void *object);
+void loam_pool_free_full(struct loam_pool *pool);
+
+static inline void *loam_pool_alloc_inline(struct loam_pool *pool)
+{
+    struct loam_pool_head *head = (struct loam_pool_head *)(void *)pool;
+    struct loam_pool_recent *top = head->top;
+    uint64_t *word = head->word, bits;
+
+    if (__builtin_expect(top != head->bottom, 1)) {
+        uintptr_t place = top[-1].place;
+
+        head->top = top - 1;
+        *(uint64_t *)(place >> 6 << 3) ^= (uint64_t)1 << place % 64;
+        return top[-1].object;
+    }
+    bits = *word;
+    if (__builtin_expect(!bits, 0))
+        return loam_pool_alloc_slow(pool);
+    *word = bits & (bits - 1);
+    return head->base + (size_t)__builtin_ctzll(bits) * head->stride;
+}
+
+static inline void loam_pool_free_inline(struct loam_pool *pool, void *object)
+{
+    struct loam_pool_head *head = (struct loam_pool_head *)(void *)pool;
+    const struct loam_pool_entry *entry = (const struct loam_pool_entry *)(const void *)((const char *)head->entry +
+        ((uintptr_t)object >> head->shift & head->mask));
+    size_t offset = (uintptr_t)object - entry->first, cell;
+    struct loam_pool_recent *top;
+    uint64_t *bits, bit;
+    __extension__ unsigned __int128 product;
+
+    if (__builtin_expect(offset >= head->cells_bytes, 0)) {
+        loam_pool_free_slow(pool, object);
+        return;
+    }
+    product = (__extension__(unsigned __int128)(2 * offset)) * head->magic;
+    cell = (size_t)(product >> 64);
+    bits = (uint64_t *)(void *)((char *)entry->tray + 64);
+    bit = (uint64_t)1 << cell % 64;
+    if (__builtin_expect((uint64_t)product >= head->magic, 0) || __builtin_expect((bits[cell / 64] & bit) != 0, 0)) {
+        loam_pool_free_slow(pool, object);
+        return;
+    }
+    bits[cell / 64] |= bit;
+    top = head->top;
+    top->object = object;
+    top->place = (uintptr_t)bits * 8 + cell;
+    head->top = top + 1;
+    if (__builtin_expect(top + 1 == head->limit, 0))
+        loam_pool_free_full(pool);
+}
 
 #ifdef __cplusplus
 }

@@ -21,7 +21,7 @@ enum { CACHE_FLAGS = LM_CACHE_DEBUG | LOAM_CACHE_NO_COLOUR, CACHE_REDZONE_BYTES 
 
 LM_PUBLIC void *loam_cache_alloc(struct loam_cache *cache)
 {
-    struct lm_cache_slot *slot = lm_cache_slot_of(lm_cache_mine, cache);
+    struct lm_cache_slot *slot = lm_cache_slot_of(loam_cache_mine, cache);
     struct lm_round round;
 
     if (LM_UNLIKELY(slot->top == slot->bottom))
@@ -45,7 +45,7 @@ LM_PUBLIC void loam_cache_free(struct loam_cache *cache, void *object)
         LM_UNLIKELY(!lm_cache_number((uintptr_t)object - (uintptr_t)span->objects.first, span->objects.magic, &number)))
         goto slow;
     state = span->objects.state + number;
-    slot = lm_cache_slot_of(lm_cache_mine, cache);
+    slot = lm_cache_slot_of(loam_cache_mine, cache);
     top = slot->top;
     if (LM_UNLIKELY(lm_cache_state_get(state) != LM_CACHE_LIVE) || LM_UNLIKELY(top == slot->limit))
         goto slow;
@@ -62,7 +62,7 @@ slow:
 /* The calling thread's slot of the cache, or NULL. */
 static struct lm_cache_slot *cache_slot(struct loam_cache *cache)
 {
-    struct lm_cache_self *self = lm_cache_attach();
+    struct loam_cache_self *self = lm_cache_attach();
     uint32_t index = (uint32_t)(cache->slot_offset / sizeof(struct lm_cache_slot)), round;
 
     if (!self)
@@ -213,6 +213,7 @@ static void cache_fill(struct loam_cache *cache, const struct loam_cache_options
 
     *cache = (struct loam_cache){
         .slot_offset = LM_CACHE_NO_SLOT,
+        .arena = (const struct loam_cache_arena *)(const void *)&lm_first_arena,
         .flags = options->flags,
         .layer = options->layer,
         .size = options->size_bytes,
@@ -321,7 +322,7 @@ static size_t cache_slots_rounds(const struct loam_cache *cache)
 {
     size_t rounds = 0;
 
-    for (struct lm_cache_self *self = lm_cache_selves; self; self = self->next)
+    for (struct loam_cache_self *self = lm_cache_selves; self; self = self->next)
         if (cache->slot_offset != LM_CACHE_NO_SLOT)
             rounds += lm_cache_slot_rounds(lm_cache_slot_of(self, cache));
     for (unsigned i = 0; i < cache->cpu_count; i++)

@@ -79,16 +79,16 @@ enum { LM_CACHE_SLOTS = 2048, LM_CACHE_SELF_SLOTS = 2 };
 
 /* A thread's table of slots, by cache. A mapping of its own that is never given back, only used again: the pages of
  * slots that nobody used cost nothing. Slot 0 lies under the head and belongs to no cache, slot 1 is always empty. */
-struct lm_cache_self {
-    struct lm_cache_self *next, *next_idle; /* LM_RANK_CACHES */
-    uint32_t used;                          /* slots below it may be loaded */
-    uint32_t round;                         /* of shortage that the thread has answered */
-    bool busy;                              /* it has a thread; LM_RANK_CACHES */
+struct loam_cache_self {
+    struct loam_cache_self *next, *next_idle; /* LM_RANK_CACHES */
+    uint32_t used;                            /* slots below it may be loaded */
+    uint32_t round;                           /* of shortage that the thread has answered */
+    bool busy;                                /* it has a thread; LM_RANK_CACHES */
     char pad[39];
     struct lm_cache_slot slot[LM_CACHE_SLOTS - LM_CACHE_SELF_SLOTS];
 };
 
-_Static_assert(sizeof(struct lm_cache_self) == LM_CACHE_SLOTS * sizeof(struct lm_cache_slot), "a table of slots");
+_Static_assert(sizeof(struct loam_cache_self) == LM_CACHE_SLOTS * sizeof(struct lm_cache_slot), "a table of slots");
 #define LM_CACHE_NO_SLOT 32 /* the offset of slot 1; inside pad, which stays zero */
 
 struct lm_cache_cpu {
@@ -135,6 +135,7 @@ struct lm_cache_depot {
 struct loam_cache {
     /* read by the common path */
     size_t slot_offset; /* in every thread's table */
+    const struct loam_cache_arena *arena;
 
     uint32_t flags;
     enum loam_cache_layer layer;
@@ -169,10 +170,21 @@ struct loam_cache {
     uint64_t constructed, destructed, refused, reaped_bytes; /* atomic */
 };
 
-extern __thread struct lm_cache_self *lm_cache_mine __attribute__((tls_model("initial-exec")));
-extern struct lm_cache_self lm_cache_self_none LM_HIDDEN; /* never written */
+extern struct loam_cache_self lm_cache_self_none LM_HIDDEN; /* never written */
 
-LM_INLINE struct lm_cache_slot *lm_cache_slot_of(struct lm_cache_self *self, const struct loam_cache *cache)
+_Static_assert(LOAM_CACHE_STATE_LIVE == (int)LM_CACHE_LIVE && LOAM_CACHE_STATE_CACHED == (int)LM_CACHE_CACHED &&
+        sizeof(struct loam_cache_round) == sizeof(struct lm_round) &&
+        offsetof(struct loam_cache_slot, bottom) == offsetof(struct lm_cache_slot, bottom) &&
+        offsetof(struct loam_cache_slot, limit) == offsetof(struct lm_cache_slot, limit) &&
+        offsetof(struct loam_cache_arena, bytes) == offsetof(struct lm_first_arena, bytes) &&
+        sizeof(struct loam_cache_line) == sizeof(struct lm_span) &&
+        offsetof(struct loam_cache_line, state) == offsetof(struct lm_span, objects.state) &&
+        offsetof(struct loam_cache_line, magic) == offsetof(struct lm_span, objects.magic) &&
+        offsetof(struct loam_cache_line, first) == offsetof(struct lm_span, objects.first) &&
+        offsetof(struct loam_cache_head, arena) == offsetof(struct loam_cache, arena),
+    "what the inline functions of the public header believe");
+
+LM_INLINE struct lm_cache_slot *lm_cache_slot_of(struct loam_cache_self *self, const struct loam_cache *cache)
 {
     return (struct lm_cache_slot *)(void *)((char *)self + cache->slot_offset);
 }
@@ -256,13 +268,13 @@ int lm_cache_check_depot(struct loam_cache *cache, size_t *rounds);
 
 /* -- cache_thread.c -- */
 extern struct lm_lock lm_caches_lock; /* LM_RANK_CACHES */
-extern struct lm_cache_self *lm_cache_selves;
+extern struct loam_cache_self *lm_cache_selves;
 extern size_t lm_cache_threads; /* that have a table; atomic */
 /* The calling thread's table; NULL: it is past having one, or there is no memory. */
-struct lm_cache_self *lm_cache_attach(void);
-void lm_cache_answer(struct lm_cache_self *self, uint32_t round); /* empties the thread's own magazines */
-size_t lm_cache_slot_assign(void);                                /* an offset; LM_CACHE_NO_SLOT: all are taken */
-void lm_cache_slot_release(struct loam_cache *cache);             /* empties it in every thread */
+struct loam_cache_self *lm_cache_attach(void);
+void lm_cache_answer(struct loam_cache_self *self, uint32_t round); /* empties the thread's own magazines */
+size_t lm_cache_slot_assign(void);                                  /* an offset; LM_CACHE_NO_SLOT: all are taken */
+void lm_cache_slot_release(struct loam_cache *cache);               /* empties it in every thread */
 void *lm_cache_cpu_alloc(struct loam_cache *cache);
 void lm_cache_cpu_free(struct loam_cache *cache, struct lm_round round);
 void lm_cache_forget_threads(void); /* in a fork's child: all but the caller's tables are idle */

@@ -112,7 +112,7 @@ void lm_caches_tick(void)
 
 LM_PUBLIC size_t loam_cache_reap(struct loam_cache *cache)
 {
-    struct lm_cache_self *self = lm_cache_mine;
+    struct loam_cache_self *self = loam_cache_mine;
 
     if (cache->slot_offset != LM_CACHE_NO_SLOT && self != &lm_cache_self_none)
         lm_cache_unload(cache, lm_cache_slot_of(self, cache), true);
@@ -135,8 +135,8 @@ LM_PUBLIC size_t loam_cache_reap_all(void)
     size_t bytes = 0;
     uint32_t round = __atomic_add_fetch(&lm_caches_round, 1, __ATOMIC_RELAXED);
 
-    if (lm_cache_mine != &lm_cache_self_none)
-        lm_cache_mine->round = round;
+    if (loam_cache_mine != &lm_cache_self_none)
+        loam_cache_mine->round = round;
     lm_caches_visit(caches_reap_one, &bytes);
     return bytes;
 }
@@ -260,8 +260,8 @@ void lm_caches_after_fork(void)
 {
     bool alone = true;
 
-    for (const struct lm_cache_self *self = lm_cache_selves; self; self = self->next)
-        if (self->busy && self != lm_cache_mine)
+    for (const struct loam_cache_self *self = lm_cache_selves; self; self = self->next)
+        if (self->busy && self != loam_cache_mine)
             alone = false;
     for (struct lm_list *link = caches.next; link != &caches; link = link->next) {
         struct loam_cache *cache = caches_at(link);
@@ -269,8 +269,8 @@ void lm_caches_after_fork(void)
         cache->pins = 0; /* of walkers that are gone */
         if (alone)
             continue;
-        if (cache->slot_offset != LM_CACHE_NO_SLOT && lm_cache_mine != &lm_cache_self_none)
-            caches_keep_slot(lm_cache_slot_of(lm_cache_mine, cache));
+        if (cache->slot_offset != LM_CACHE_NO_SLOT && loam_cache_mine != &lm_cache_self_none)
+            caches_keep_slot(lm_cache_slot_of(loam_cache_mine, cache));
         for (unsigned i = 0; i < cache->cpu_count; i++)
             caches_keep_slot(&cache->cpu[i].slot);
         for (const struct lm_magazine *m = cache->depot.full; m; m = m->next)

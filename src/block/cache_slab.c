@@ -233,7 +233,7 @@ static struct lm_cache_slab *slab_next(const struct loam_cache *cache, bool or_e
     const struct lm_list *partial = &cache->list[LM_CACHE_PARTIAL], *link = partial->next;
 
     for (int i = 0; i < LOOKS && link != partial; i++, link = link->next)
-        if (slab_at(link)->taker == lm_cache_mine || !slab_at(link)->taker)
+        if (slab_at(link)->taker == loam_cache_mine || !slab_at(link)->taker)
             return slab_at(link);
     if (!own && !lm_list_empty(partial))
         return slab_at(partial->next);
@@ -258,7 +258,7 @@ static size_t slab_take(struct loam_cache *cache, struct lm_round *out, size_t w
 
         if (count && !built)
             break;
-        slab->taker = lm_cache_mine;
+        slab->taker = loam_cache_mine;
         count += slab_take_from(cache, slab, out + count, want - count, first);
         if (!built)
             break;

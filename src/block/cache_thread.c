@@ -16,12 +16,12 @@
 #endif
 
 struct lm_lock lm_caches_lock = LM_LOCK_INIT(LM_RANK_CACHES);
-struct lm_cache_self *lm_cache_selves;
+struct loam_cache_self *lm_cache_selves;
 size_t lm_cache_threads;
-struct lm_cache_self lm_cache_self_none __attribute__((aligned(LM_CACHE_LINE)));
-__thread struct lm_cache_self *lm_cache_mine = &lm_cache_self_none;
+struct loam_cache_self lm_cache_self_none __attribute__((aligned(LM_CACHE_LINE)));
+LM_PUBLIC __thread struct loam_cache_self *loam_cache_mine = &lm_cache_self_none;
 
-static struct lm_cache_self *selves_idle;
+static struct loam_cache_self *selves_idle;
 static pthread_key_t selves_key;
 static bool selves_key_made, selves_key_tried;                                       /* LM_RANK_CACHES */
 static uint64_t slots_taken[LM_CACHE_SLOTS / 64] = {(1 << LM_CACHE_SELF_SLOTS) - 1}; /* LM_RANK_CACHES */
@@ -53,7 +53,7 @@ size_t lm_cache_slot_assign(void)
 void lm_cache_slot_release(struct loam_cache *cache)
 {
     size_t index = cache->slot_offset / sizeof(struct lm_cache_slot);
-    struct lm_cache_self *self;
+    struct loam_cache_self *self;
 
     if (cache->slot_offset == LM_CACHE_NO_SLOT)
         return;
@@ -70,7 +70,7 @@ void lm_cache_slot_release(struct loam_cache *cache)
 /* -- threads -------------------------------------------------------------------------------------------------------- */
 
 struct self_emptying {
-    struct lm_cache_self *self;
+    struct loam_cache_self *self;
     bool all;
 };
 
@@ -83,7 +83,7 @@ static void self_empty_one(struct loam_cache *cache, void *arg)
         lm_cache_unload(cache, lm_cache_slot_of(emptying->self, cache), emptying->all);
 }
 
-void lm_cache_answer(struct lm_cache_self *self, uint32_t round)
+void lm_cache_answer(struct loam_cache_self *self, uint32_t round)
 {
     struct self_emptying emptying = {self, true};
 
@@ -91,11 +91,11 @@ void lm_cache_answer(struct lm_cache_self *self, uint32_t round)
     lm_caches_visit(self_empty_one, &emptying);
 }
 
-static void self_detach(struct lm_cache_self *self)
+static void self_detach(struct loam_cache_self *self)
 {
     struct self_emptying emptying = {self, false};
 
-    lm_cache_mine = &lm_cache_self_none;
+    loam_cache_mine = &lm_cache_self_none;
     lm_caches_visit(self_empty_one, &emptying);
     self->used = 0;
     lm_lock_take(&lm_caches_lock);
@@ -113,10 +113,10 @@ static void self_ends(void *arg)
 }
 
 /* A table from the stack or a new one; NULL: no memory. */
-static struct lm_cache_self *self_obtain(void)
+static struct loam_cache_self *self_obtain(void)
 {
-    size_t bytes = lm_align_up(sizeof(struct lm_cache_self), lm_os_page_size());
-    struct lm_cache_self *self;
+    size_t bytes = lm_align_up(sizeof(struct loam_cache_self), lm_os_page_size());
+    struct loam_cache_self *self;
 
     lm_lock_take(&lm_caches_lock);
     if (!selves_key_tried)
@@ -137,16 +137,16 @@ static struct lm_cache_self *self_obtain(void)
     return self;
 }
 
-struct lm_cache_self *lm_cache_attach(void)
+struct loam_cache_self *lm_cache_attach(void)
 {
-    struct lm_cache_self *self = lm_cache_mine;
+    struct loam_cache_self *self = loam_cache_mine;
 
     if (LM_LIKELY(self != &lm_cache_self_none))
         return self;
     if (self_rounds >= PTHREAD_DESTRUCTOR_ITERATIONS || !(self = self_obtain()))
         return NULL;
     self->round = __atomic_load_n(&lm_caches_round, __ATOMIC_RELAXED);
-    lm_cache_mine = self; /* before the next line, which may allocate */
+    loam_cache_mine = self; /* before the next line, which may allocate */
     if (!selves_key_made || pthread_setspecific(selves_key, self) != 0) {
         self_detach(self); /* nobody would empty it */
         return NULL;
@@ -157,9 +157,9 @@ struct lm_cache_self *lm_cache_attach(void)
 void lm_cache_forget_threads(void)
 {
     selves_idle = NULL;
-    lm_cache_threads = lm_cache_mine != &lm_cache_self_none;
-    for (struct lm_cache_self *self = lm_cache_selves; self; self = self->next) {
-        if (self == lm_cache_mine)
+    lm_cache_threads = loam_cache_mine != &lm_cache_self_none;
+    for (struct loam_cache_self *self = lm_cache_selves; self; self = self->next) {
+        if (self == loam_cache_mine)
             continue;
         /* the magazines are not followed: their thread may have been at it. Some memory of them is lost in the child */
         for (uint32_t i = 0; i < LM_CACHE_SLOTS - LM_CACHE_SELF_SLOTS && i < self->used; i++)

@@ -9,10 +9,12 @@
  * What is freed goes first into `recent`, a stack, and is handed out from there again, while it is in the cache: only its
  * bit changes. When the stack is full all of it goes back to the trays, which learn then that they have room; until then
  * they count it as live, so that none of them can be empty. The shelf is asked only when the stack is empty, so a set
- * bit that the shelf looks at is never in it.
+ * bit that the shelf looks at is never in it. The stack is as long as 1,000 objects freed in a row need, so that most
+ * never take the way through the trays.
  *
- * The common path reads the copies of the shelf's and the index's fields at the head of the structure. A pool with a lock
- * or hooks has an empty word there and cells of 0 bytes, so that the common path misses and all is done on the slow road.
+ * The common path is in <loam/pool.h>, where programs may have it inline. It reads the copies of the shelf's and the
+ * index's fields at the head of the structure. A pool with a lock or hooks has an empty word there and cells of 0 bytes, so
+ * that the common path misses and all is done on the slow road.
  *
  * Invariant (loam_pool_check): the shelf's and the index's own; every tray is in the index by its address; the copies are
  * the originals, or the empty ones. Locks: LM_RANK_BLOCK when `locked`, none else. fork: nothing is done; signals: not
@@ -94,7 +96,7 @@ static struct lm_tray *pool_find(const struct loam_pool *pool, const void *p, si
 {
     struct lm_tray *tray = lm_index_find(&pool->index, lm_pool_key(pool, p));
 
-    if (!tray || !lm_tray_find(tray, pool->magic, p, cell) || lm_tray_is_free(tray, *cell))
+    if (!tray || !lm_tray_find(tray, pool->head.magic, p, cell) || lm_tray_is_free(tray, *cell))
         return NULL;
     return tray;
 }
@@ -106,8 +108,8 @@ static _Noreturn LM_COLD void pool_misuse(struct loam_pool *pool, const void *p)
     size_t cell;
 
     if (tray)
-        fault = lm_tray_find(tray, pool->magic, p, &cell) ? "double free, or never allocated"
-                                                          : "not the start of an object";
+        fault = lm_tray_find(tray, pool->head.magic, p, &cell) ? "double free, or never allocated"
+                                                               : "not the start of an object";
     lm_pool_leave(pool);
     lm_block_misuse("pool", fault, p);
 }
@@ -125,14 +127,14 @@ static struct lm_tray *pool_prove(struct loam_pool *pool, const void *p, size_t 
  * tray does not know yet that it has room. */
 static void pool_put(struct loam_pool *pool, struct lm_tray *tray, size_t cell)
 {
-    bool flushed = pool->top != pool->bottom;
+    bool flushed = pool->head.top != pool->head.bottom;
 
     lm_pool_flush(pool);
     if (lm_tray_put(tray, cell) || flushed)
         lm_pool_shed(pool, pool->keep_bytes);
 }
 
-static LM_NOINLINE void *pool_alloc_slow(struct loam_pool *pool)
+LM_PUBLIC void *loam_pool_alloc_slow(struct loam_pool *pool)
 {
     void *object;
 
@@ -155,7 +157,7 @@ static LM_NOINLINE void *pool_alloc_slow(struct loam_pool *pool)
 }
 
 /* Proves an object twice when there is a destructor, which runs without the lock and may do anything. */
-static LM_NOINLINE void pool_free_slow(struct loam_pool *pool, void *object)
+LM_PUBLIC void loam_pool_free_slow(struct loam_pool *pool, void *object)
 {
     size_t cell;
     struct lm_tray *tray;
@@ -178,40 +180,31 @@ static LM_NOINLINE void pool_free_slow(struct loam_pool *pool, void *object)
 
 LM_PUBLIC void *loam_pool_alloc(struct loam_pool *pool)
 {
-    struct pool_recent *top = pool->top;
-    uint64_t *word = pool->word, bits;
-
-    if (LM_LIKELY(top != pool->bottom)) {
-        pool->top = top - 1;
-        *top[-1].word ^= top[-1].bit;
-        return top[-1].object;
-    }
-    bits = *word;
-    if (LM_UNLIKELY(!bits))
-        return pool_alloc_slow(pool);
-    *word = bits & (bits - 1);
-    return pool->base + lm_lowest_bit(bits) * pool->stride;
+    return loam_pool_alloc_inline(pool);
 }
 
 /* Objects of one word come mostly in a row: their tray is told once. */
 void lm_pool_flush(struct loam_pool *pool)
 {
-    for (struct pool_recent *one = pool->bottom; one < pool->top;) {
-        struct pool_recent *first = one;
-        struct lm_tray *tray = first->tray;
+    const struct loam_pool_recent *one = pool->head.bottom, *top = pool->head.top;
 
-        while (one < pool->top && one->word == first->word)
+    while (one < top) {
+        const struct loam_pool_recent *first = one;
+        uint64_t *word = lm_pool_word(one);
+        struct lm_tray *tray = lm_index_find(&pool->index, lm_pool_key(pool, one->object));
+
+        while (one < top && lm_pool_word(one) == word)
             one++;
-        lm_tray_open(tray, (size_t)(first->word - tray->bits));
+        lm_tray_open(tray, (size_t)(word - tray->bits));
         tray->live -= (uint32_t)(one - first);
         if (tray->live == 0)
             lm_tray_drained(tray);
     }
-    pool->top = pool->bottom;
+    pool->head.top = pool->head.bottom;
 }
 
-/* The place for recent ones is full. */
-static LM_NOINLINE void pool_free_full(struct loam_pool *pool)
+/* The place for recent ones is full: all of them go back. */
+LM_PUBLIC void loam_pool_free_full(struct loam_pool *pool)
 {
     lm_pool_flush(pool);
     lm_pool_shed(pool, pool->keep_bytes);
@@ -219,37 +212,7 @@ static LM_NOINLINE void pool_free_full(struct loam_pool *pool)
 
 LM_PUBLIC void loam_pool_free(struct loam_pool *pool, void *object)
 {
-    size_t place = (uintptr_t)object >> pool->shift & pool->mask;
-    const struct lm_index_entry *entry = (const void *)((const char *)pool->entry + place);
-    size_t offset = (uintptr_t)object - entry->key, cell;
-    unsigned __int128 product;
-    struct lm_tray *tray;
-    struct pool_recent *top;
-    uint64_t *word, bit;
-
-    if (LM_UNLIKELY(offset >= pool->cells_bytes)) {
-        pool_free_slow(pool, object);
-        return;
-    }
-    product = (unsigned __int128)(2 * offset) * pool->magic;
-    if (LM_UNLIKELY((uint64_t)product >= pool->magic)) {
-        pool_free_slow(pool, object);
-        return;
-    }
-    cell = (size_t)(product >> 64);
-    tray = entry->value;
-    word = &tray->bits[cell / 64];
-    bit = (uint64_t)1 << cell % 64;
-    if (LM_UNLIKELY(*word & bit)) {
-        pool_free_slow(pool, object);
-        return;
-    }
-    *word |= bit;
-    top = pool->top;
-    *top = (struct pool_recent){object, word, bit, tray};
-    pool->top = top + 1;
-    if (LM_UNLIKELY(top + 1 == pool->limit))
-        pool_free_full(pool);
+    loam_pool_free_inline(pool, object);
 }
 
 /* -- many objects ------------------------------------------------------------------------------------------------ */
@@ -263,14 +226,14 @@ LM_PUBLIC size_t loam_pool_alloc_batch(struct loam_pool *pool, size_t count, voi
             made++;
         return made;
     }
-    while (made < count && pool->top != pool->bottom)
+    while (made < count && pool->head.top != pool->head.bottom)
         out[made++] = loam_pool_alloc(pool);
     lm_pool_enter(pool);
     while (made < count && (out[made] = pool_take(pool)) != NULL) {
         uint64_t bits = *pool->shelf.word;
 
         for (made++; made < count && bits; bits &= bits - 1)
-            out[made++] = pool->shelf.base + lm_lowest_bit(bits) * pool->stride;
+            out[made++] = pool->shelf.base + lm_lowest_bit(bits) * pool->head.stride;
         *pool->shelf.word = bits;
     }
     lm_pool_leave(pool);

@@ -10,28 +10,10 @@
 
 #include <loam/pool.h>
 
-enum { POOL_INDEX_PLACES = 64, POOL_NAME_BYTES = 32, POOL_RECENT = 128 };
-
-/* An object that was freed lately. Its bit says that it is free; its tray still counts it as live. */
-struct pool_recent {
-    void *object;
-    uint64_t *word;
-    uint64_t bit;
-    struct lm_tray *tray;
-};
+enum { POOL_INDEX_PLACES = 64, POOL_NAME_BYTES = 32, POOL_RECENT = 1024, POOL_RECENT_LEAST = 16 };
 
 struct loam_pool {
-    /* the common path's */
-    struct pool_recent *top;            /* the place behind the last of `recent` */
-    struct pool_recent *bottom, *limit; /* they go back to their trays when top comes to limit */
-    uint64_t *word;                     /* the shelf's, and so on; see lm_pool_refresh */
-    char *base;
-    size_t stride;
-    const struct lm_index_entry *entry;
-    size_t mask;        /* of bytes into the index */
-    size_t cells_bytes; /* of a tray, of which all cells are made; 0 when the common path is not for the pool */
-    uint64_t magic;
-    unsigned shift; /* of an address, to bytes into the index */
+    struct loam_pool_head head; /* the common path's, which is in <loam/pool.h> */
     /* all else */
     bool locked, slow;
     uint32_t walks; /* no tray may go meanwhile */
@@ -45,7 +27,8 @@ struct loam_pool {
     void *arg;
     uint64_t grown, returned, refused;
     char name[POOL_NAME_BYTES];
-    struct pool_recent recent[POOL_RECENT];
+    /* objects that were freed lately: their bits say that they are free, their trays still count them as live */
+    struct loam_pool_recent recent[POOL_RECENT];
     struct lm_store store;
     struct lm_index_entry first_index[POOL_INDEX_PLACES];
 };
@@ -68,15 +51,27 @@ LM_INLINE void lm_pool_leave(struct loam_pool *pool)
         lm_lock_release(&pool->lock);
 }
 
+_Static_assert(sizeof(struct loam_pool_entry) == sizeof(struct lm_index_entry) &&
+        offsetof(struct loam_pool_entry, first) == offsetof(struct lm_index_entry, key) &&
+        offsetof(struct loam_pool_entry, tray) == offsetof(struct lm_index_entry, value) &&
+        offsetof(struct lm_tray, bits) == 64,
+    "what the public header believes");
+
+/* The word that holds the bit of a recent object. */
+LM_INLINE uint64_t *lm_pool_word(const struct loam_pool_recent *one)
+{
+    return (uint64_t *)(one->place >> 6 << 3);
+}
+
 /* Brings the common path's copies up to date. */
 LM_INLINE void lm_pool_refresh(struct loam_pool *pool)
 {
     if (pool->slow)
         return;
-    pool->word = pool->shelf.word;
-    pool->base = pool->shelf.base;
-    pool->entry = pool->index.entry;
-    pool->mask = pool->index.mask * sizeof *pool->entry;
+    pool->head.word = pool->shelf.word;
+    pool->head.base = pool->shelf.base;
+    pool->head.entry = (const struct loam_pool_entry *)(const void *)pool->index.entry;
+    pool->head.mask = pool->index.mask * sizeof *pool->head.entry;
 }
 
 /* Puts the objects that were freed lately back into their trays. */

@@ -38,6 +38,12 @@ static void pool_name(struct loam_pool *pool, const char *name)
         strncpy(pool->name, name, sizeof pool->name - 1);
 }
 
+/* Places for recent objects: they keep no more memory than may be kept in empty batches, but for a few. */
+static size_t pool_recent_most(size_t objects)
+{
+    return lm_min(lm_max(objects, POOL_RECENT_LEAST), POOL_RECENT);
+}
+
 LM_PUBLIC struct loam_pool *loam_pool_create_with(const struct loam_pool_options *options)
 {
     size_t stride, tray_bytes, header_bytes;
@@ -60,14 +66,14 @@ LM_PUBLIC struct loam_pool *loam_pool_create_with(const struct loam_pool_options
     lm_store_init(&pool->store, pool, sizeof *pool, header_bytes);
     lm_index_init(&pool->index, &pool->store, pool->first_index, POOL_INDEX_PLACES, lm_log2_ceil(tray_bytes));
     lm_list_init(&pool->batches);
-    pool->top = pool->bottom = pool->recent;
-    pool->word = LM_TRAY_NO_WORD;
-    pool->stride = stride;
-    pool->entry = pool->first_index;
-    pool->magic = pool->shelf.magic;
+    pool->head.top = pool->head.bottom = pool->recent;
+    pool->head.word = LM_TRAY_NO_WORD;
+    pool->head.stride = stride;
+    pool->head.entry = (const struct loam_pool_entry *)(const void *)pool->first_index;
+    pool->head.magic = pool->shelf.magic;
     pool->tray_bytes = tray_bytes;
     pool->tray_align = (size_t)1 << lm_log2_ceil(tray_bytes);
-    pool->shift = lm_log2_ceil(tray_bytes) - lm_log2_floor(sizeof *pool->entry);
+    pool->head.shift = lm_log2_ceil(tray_bytes) - lm_log2_floor(sizeof *pool->head.entry);
     pool->keep_bytes = lm_max(options->keep_bytes ? options->keep_bytes : POOL_KEEP_BYTES, tray_bytes);
     pool->lock = (struct lm_lock)LM_LOCK_INIT(LM_RANK_BLOCK);
     pool->locked = options->locked != 0;
@@ -75,8 +81,8 @@ LM_PUBLIC struct loam_pool *loam_pool_create_with(const struct loam_pool_options
     pool->destruct = options->destruct;
     pool->arg = options->arg;
     pool->slow = pool->locked || pool->construct || pool->destruct;
-    pool->limit = pool->slow ? pool->recent + 1 : pool->recent + POOL_RECENT;
-    pool->cells_bytes = pool->slow ? 0 : pool->shelf.cells * stride;
+    pool->head.limit = pool->recent + (pool->slow ? 1 : pool_recent_most(pool->keep_bytes / stride));
+    pool->head.cells_bytes = pool->slow ? 0 : pool->shelf.cells * stride;
     pool_name(pool, options->name);
     lm_pool_refresh(pool);
     return pool;
@@ -103,8 +109,8 @@ static void pool_drop(struct loam_pool *pool)
         lm_store_unmap(&pool->store, tray->first, pool->tray_bytes);
         pool->returned++;
     }
-    pool->top = pool->bottom;
-    lm_shelf_init(&pool->shelf, pool->stride, pool->shelf.cells);
+    pool->head.top = pool->head.bottom;
+    lm_shelf_init(&pool->shelf, pool->head.stride, pool->shelf.cells);
     lm_index_clear(&pool->index);
     lm_store_clear(&pool->store);
     lm_pool_refresh(pool);
@@ -132,9 +138,10 @@ LM_PUBLIC int loam_pool_stats(struct loam_pool *pool, struct loam_pool_figures *
     }
     lm_pool_enter(pool);
     lm_pool_flush(pool);
+    lm_pool_shed(pool, pool->keep_bytes);
     *out = (struct loam_pool_figures){
         .struct_bytes = sizeof *out,
-        .object_bytes = pool->stride,
+        .object_bytes = pool->head.stride,
         .batch = pool->shelf.cells,
         .batch_bytes = pool->tray_bytes,
         .live = lm_pool_count_live(pool),
@@ -181,29 +188,32 @@ static int pool_check_parts(const struct loam_pool *pool)
 static bool pool_copies_fit(const struct loam_pool *pool)
 {
     if (pool->slow)
-        return pool->word == LM_TRAY_NO_WORD && pool->cells_bytes == 0 && pool->top == pool->bottom;
-    return pool->word == pool->shelf.word && pool->base == pool->shelf.base && pool->entry == pool->index.entry &&
-        pool->mask == pool->index.mask * sizeof *pool->entry;
+        return pool->head.word == LM_TRAY_NO_WORD && pool->head.cells_bytes == 0 && pool->head.top == pool->head.bottom;
+    return pool->head.word == pool->shelf.word && pool->head.base == pool->shelf.base &&
+        (const void *)pool->head.entry == pool->index.entry &&
+        pool->head.mask == pool->index.mask * sizeof *pool->head.entry;
 }
 
 /* Every one is free by its bit, in a tray that counts it as live, and is there once. */
-static int pool_check_recent(const struct loam_pool *pool)
+static int pool_check_recent(struct loam_pool *pool)
 {
-    if (pool->top < pool->bottom || pool->top >= pool->limit)
+    const struct loam_pool_recent *one;
+
+    if (pool->head.top < pool->head.bottom || pool->head.top >= pool->head.limit)
         return __LINE__;
-    for (const struct pool_recent *one = pool->bottom; one < pool->top; one++) {
+    /* each bit is turned off, so that a second one would not find it on */
+    for (one = pool->head.bottom; one < pool->head.top; one++) {
+        struct lm_tray *tray = lm_index_find(&pool->index, lm_pool_key(pool, one->object));
+        uint64_t bit = (uint64_t)1 << one->place % 64;
         size_t cell;
 
-        if (lm_index_find(&pool->index, lm_pool_key(pool, one->object)) != one->tray ||
-            !lm_tray_find(one->tray, pool->magic, one->object, &cell))
+        if (!tray || !lm_tray_find(tray, pool->head.magic, one->object, &cell) || tray->live == 0 ||
+            one->place != (uintptr_t)tray->bits * 8 + cell || !(*lm_pool_word(one) & bit))
             return __LINE__;
-        if (one->word != &one->tray->bits[cell / 64] || one->bit != (uint64_t)1 << cell % 64 ||
-            !(*one->word & one->bit) || one->tray->live == 0)
-            return __LINE__;
-        for (const struct pool_recent *other = pool->bottom; other < one; other++)
-            if (other->object == one->object)
-                return __LINE__;
+        *lm_pool_word(one) ^= bit;
     }
+    for (one = pool->head.bottom; one < pool->head.top; one++)
+        *lm_pool_word(one) |= (uint64_t)1 << one->place % 64;
     return 0;
 }
 
@@ -219,7 +229,7 @@ LM_PUBLIC int loam_pool_check(struct loam_pool *pool)
     }
     if (!line && !pool_copies_fit(pool))
         line = __LINE__;
-    if (!line && (pool->walks || pool->stride != pool->shelf.stride || pool->magic != pool->shelf.magic))
+    if (!line && (pool->walks || pool->head.stride != pool->shelf.stride || pool->head.magic != pool->shelf.magic))
         line = __LINE__;
     lm_pool_leave(pool);
     return line;

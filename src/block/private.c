@@ -59,8 +59,13 @@ LM_PUBLIC void loam_heap_reset(struct loam_heap *heap)
 LM_PUBLIC void *loam_heap_malloc(struct loam_heap *heap, size_t size)
 {
     bool zeroed;
+    void *p = NULL;
 
-    return lm_private_malloc(private_in(heap), size, 1, &zeroed);
+    if (LM_LIKELY(size <= LM_DIRECT_MAX))
+        p = lm_private_pop_direct(private_in(heap), size);
+    else if (size <= lm_config.slab_max_bytes)
+        p = lm_private_pop_class(private_in(heap), lm_class_for(size));
+    return LM_LIKELY(p != NULL) ? p : lm_private_malloc(private_in(heap), size, 1, &zeroed);
 }
 
 LM_PUBLIC void *loam_heap_calloc(struct loam_heap *heap, size_t count, size_t size)
@@ -117,18 +122,20 @@ LM_PUBLIC int loam_heap_stats(struct loam_heap *heap, struct loam_heap_figures *
 {
     struct lm_private *private = private_in(heap);
     struct lm_private_stats stats;
+    size_t used;
 
     if (out->struct_bytes != sizeof *out) {
         errno = EINVAL;
         return -1;
     }
     lm_private_stats(private, &stats);
+    used = lm_quota_used(private);
     *out = (struct loam_heap_figures){
         .struct_bytes = sizeof *out,
         .quota_bytes = __atomic_load_n(&private->quota_bytes, __ATOMIC_RELAXED),
         .share_bytes = __atomic_load_n(&private->share_bytes, __ATOMIC_RELAXED),
-        .used_bytes = __atomic_load_n(&private->used_bytes, __ATOMIC_RELAXED),
-        .peak_bytes = __atomic_load_n(&private->peak_bytes, __ATOMIC_RELAXED),
+        .used_bytes = used,
+        .peak_bytes = lm_max(used, __atomic_load_n(&private->peak_bytes, __ATOMIC_RELAXED)),
         .held_bytes = stats.held_bytes,
         .slabs = stats.slabs,
         .large_blocks = stats.large_blocks,

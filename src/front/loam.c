@@ -71,6 +71,7 @@ LM_PUBLIC size_t loam_trim(size_t keep_bytes)
 {
     lm_start();
     loam_cache_reap_all();
+    lm_privates_release();
     return lm_heap_trim(keep_bytes);
 }
 

@@ -129,6 +129,7 @@ int malloc_trim(size_t pad)
     int saved = errno, released;
 
     lm_start();
+    lm_privates_release();
     released = lm_heap_trim(pad) > 0;
     errno = saved;
     return released;

@@ -143,15 +143,17 @@ static void free_local(struct lm_span *slab, void *p)
         lm_heap_push_zero(slab);
 }
 
-/* The commonest reason for the slow road: a block of another thread's slab. Proves as much as lm_block_span does;
+/* The commonest reasons for the slow road: a block of another thread's slab, or a private heap's. Proves as much as lm_block_span does;
  * false, and nothing done, when the block needs a closer look. */
 static bool free_foreign(void *p)
 {
     struct lm_span *slab;
 
-    if (!lm_span_find_fast(p, &slab) || lm_span_kind(slab) < LM_SLAB_CURRENT || lm_slab_owner(slab) == lm_heap_mine())
+    if (!lm_span_find_fast(p, &slab) || lm_span_kind(slab) < LM_SLAB_CURRENT)
         return false;
-    if (lm_span_is_private(slab) || !lm_slab_holds(slab, p))
+    if (lm_span_is_private(slab))
+        return lm_private_push(slab, p);
+    if (lm_slab_owner(slab) == lm_heap_mine() || !lm_slab_holds(slab, p))
         return false;
     if (block_is_free(slab, p))
         return false;

@@ -6,6 +6,7 @@
 #include "heap/room.h"
 
 #include <errno.h>
+#include <limits.h>
 
 __thread struct lm_fast *lm_heap_self = (struct lm_fast *)&lm_heap_none;
 
@@ -140,7 +141,7 @@ void lm_heap_set_current(struct lm_heap *heap, unsigned size_class, struct lm_sp
         lm_span_set_kind(slab, LM_SLAB_CURRENT);
         slab->countdown = LM_COUNT_IDLE;
     }
-    if (heap->tag)
+    if (heap->tag & ~LM_TAG_PRIVATE)
         return;
     while (before && lm_class_serving[before - 1] == size_class)
         before--; /* classes that are left out */
@@ -188,6 +189,16 @@ static struct lm_span *heap_next_slab(struct lm_heap *heap, unsigned size_class)
     return slab;
 }
 
+/* How many objects are linked at a time. Of private heaps many live for a request: they begin with a few, and double. */
+static unsigned heap_carve_most(const struct lm_heap *heap, const struct lm_span *slab)
+{
+    enum { LEAST = 8, LEAST_BYTES = 1 << 10 };
+
+    if (!(heap->tag & LM_TAG_PRIVATE))
+        return UINT_MAX;
+    return (unsigned)lm_max(lm_max(slab->carved, LEAST), LEAST_BYTES / lm_slab_object_size(slab));
+}
+
 void *lm_heap_take(struct lm_heap *heap, unsigned size_class, bool *zeroed)
 {
     struct lm_span *slab = heap->current[size_class], *next;
@@ -200,7 +211,7 @@ void *lm_heap_take(struct lm_heap *heap, unsigned size_class, bool *zeroed)
                 p = lm_slab_pop(slab);
             if (!p && lm_slab_object_size(slab) >= lm_os_page_size())
                 p = lm_slab_carve_one(slab, zeroed);
-            else if (!p && lm_slab_carve(slab))
+            else if (!p && lm_slab_carve(slab, heap_carve_most(heap, slab)))
                 p = lm_slab_pop(slab);
             if (p)
                 return p;

@@ -9,7 +9,8 @@
  *   adopt.c    slabs whose thread is gone
  *   shelf.c    the same without a lock (option lists)
  *   large.c    blocks with a span of their own
- *   private.h  heaps of their own: many threads', with a quota, returned at once (private.c, quota.c)
+ *   private.h  heaps of their own: many threads', with a quota, returned at once (private.c, private_block.c, quota.c)
+ *   bias.h     their lock, which leans to one thread
  *   huge.c     blocks with a mapping of their own, and their registry
  *   resize.c   realloc
  *
@@ -67,12 +68,13 @@ struct lm_heap {
     struct lm_fast fast;                 /* copies of `current`; first, so that lm_heap_self points to both */
     struct lm_span *current[LM_CLASSES]; /* or lm_slab_none */
     struct lm_lists lists;
-    uint32_t pending;          /* blocks in buckets */
-    uint16_t colour;           /* of the next slab */
-    uint8_t tag;               /* LM_TAG_*: in the owner field of its slabs; the common path is off */
-    struct lm_heap *next;      /* in the registry, for ever */
-    struct lm_heap *next_idle; /* in the stack of heaps without a thread; LM_RANK_HEAPS */
-    bool busy;                 /* it has a thread; exactly the others are in the stack */
+    const struct lm_bias *inside; /* atomic: that its thread is in without the lock (bias.h) */
+    uint32_t pending;             /* blocks in buckets */
+    uint16_t colour;              /* of the next slab */
+    uint8_t tag;                  /* LM_TAG_*: in the owner field of its slabs; the common path is off */
+    struct lm_heap *next;         /* in the registry, for ever */
+    struct lm_heap *next_idle;    /* in the stack of heaps without a thread; LM_RANK_HEAPS */
+    bool busy;                    /* it has a thread; exactly the others are in the stack */
 
     /* written by other threads, on a line of its own */
     uint32_t mailbox __attribute__((aligned(LM_CACHE_LINE))); /* atomic: first mailed slab's id, or closed */
@@ -204,6 +206,7 @@ extern bool (*lm_memory_short_hook)(void);
 /* 0, or the line of the invariant that the calling thread's heap or the shared structures break. */
 int lm_heap_check(void);
 
+#include "heap/bias.h"
 #include "heap/percpu.h"
 #include "heap/private.h"
 

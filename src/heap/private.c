@@ -1,67 +1,78 @@
-/* private.c: blocks of private heaps; see private.h.
- *
- * Sizes are rounded and classed as in the general heap. What is above the largest class is a span whatever its size:
- * a mapping of its own would not be the source's, and could not go with the rest. */
+/* private.c: private heaps come and go, with their spans; and the walk. See private.h. */
 #include "heap/private.h"
 #include "heap/room.h"
 
 #include <errno.h>
 #include <string.h>
 
-enum { SWEEP_BYTES = 256 << 10 };                           /* freed in a heap that sweeps, before it does */
+enum { KEPT_MOST = 32 };                                    /* granules that a reset leaves */
+enum { SPARE_MOST = 8 };                                    /* granules that are taken ahead for slabs: 1, 2, 4, 8 */
 enum { CHUNK_BYTES = 1 << 20, CHUNK_MAX_BYTES = 64 << 20 }; /* asked of a source: the first, doubling, the largest */
 
 static struct lm_private *private_idle; /* destroyed, waiting for reuse; linked by sibling */
 static uint32_t private_groups;         /* numbers given out */
 
-/* -- locking ------------------------------------------------------------------------------------------------ */
-
-static void private_enter(struct lm_private *heap)
-{
-    if (!heap->unlocked)
-        lm_lock_take(&heap->lock);
-}
-
-static void private_leave(struct lm_private *heap)
-{
-    if (!heap->unlocked)
-        lm_lock_release(&heap->lock);
-}
-
 /* -- coming and going ---------------------------------------------------------------------------------------- */
 
-static void private_release_list(lm_span_id *head)
-{
-    while (*head) {
-        struct lm_span *span = lm_span_at(*head);
+/* What is given back together, because each lock is then taken once. */
+struct private_refuse {
+    lm_span_id spans;
+    struct lm_meta_piece *pieces;
+};
 
-        lm_lists_unlink(head, span);
-        __atomic_store_n(&span->owner, NULL, __ATOMIC_RELEASE);
-        if (span->kind == LM_LARGE)
-            lm_span_free(span);
-        else
-            lm_slab_free(span);
+static void private_throw(struct private_refuse *refuse, struct lm_span *span)
+{
+    __atomic_store_n(&span->owner, NULL, __ATOMIC_RELEASE);
+    if (span->kind >= LM_SLAB_CURRENT) {
+        struct lm_meta_piece *piece = lm_slab_strip(span);
+
+        piece->next = refuse->pieces;
+        refuse->pieces = piece;
     }
+    span->next = refuse->spans;
+    refuse->spans = lm_span_id_of(span);
 }
 
-/* Gives back every block and the source's memory. */
-static void private_empty(struct lm_private *heap)
+static void private_throw_list(struct private_refuse *refuse, lm_span_id *head)
 {
+    lm_span_id id = *head;
+
+    while (id) {
+        struct lm_span *span = lm_span_at(id);
+
+        id = span->next;
+        private_throw(refuse, span);
+    }
+    *head = 0;
+}
+
+/* Gives back every block and the source's memory, but for so many current slabs of a granule, which are as new. */
+static void private_empty(struct lm_private *heap, unsigned keep)
+{
+    struct private_refuse refuse = {0, NULL};
     size_t bytes;
     void *memory;
 
+    private_throw_list(&refuse, &heap->spare);
+    private_throw_list(&refuse, &heap->large);
+    private_throw_list(&refuse, &heap->heap.lists.full);
     for (unsigned c = 0; c < LM_CLASSES; c++) {
         struct lm_span *slab = heap->heap.current[c];
 
-        if (slab != LM_SLAB_NONE) {
+        if (slab != LM_SLAB_NONE && keep && slab->granules == 1) {
+            keep--;
+            lm_slab_renew(slab);
+        } else if (slab != LM_SLAB_NONE) {
             lm_heap_set_current(&heap->heap, c, LM_SLAB_NONE);
-            __atomic_store_n(&slab->owner, NULL, __ATOMIC_RELEASE);
-            lm_slab_free(slab);
+            private_throw(&refuse, slab);
         }
-        private_release_list(&heap->heap.lists.partial[c]);
+        private_throw_list(&refuse, &heap->heap.lists.partial[c]);
     }
-    private_release_list(&heap->heap.lists.full);
-    private_release_list(&heap->large);
+    if (refuse.spans)
+        lm_span_free_all(refuse.spans);
+    if (refuse.pieces)
+        lm_meta_give(refuse.pieces);
+    heap->spare_next = 1;
     while (heap->group && !heap->steady && (memory = lm_arena_drop(heap->group, &bytes)) != NULL)
         if (!heap->source)
             lm_os_unmap(memory, bytes); /* a steady heap's reserve */
@@ -99,13 +110,18 @@ struct lm_private *lm_private_create(const struct lm_private_options *options)
     if (options->source || options->reserve_bytes)
         group = ++private_groups;
     lm_lock_release(&lm_privates_lock);
-    if (!heap && !(heap = lm_meta_alloc(sizeof *heap))) {
-        errno = ENOMEM;
-        return NULL;
+    if (!heap) {
+        heap = lm_meta_alloc(sizeof *heap);
+        if (!heap) {
+            errno = ENOMEM;
+            return NULL;
+        }
+        lm_heap_init(&heap->heap, LM_TAG_PRIVATE);
     }
-    memset(heap, 0, sizeof *heap);
-    lm_heap_init(&heap->heap, LM_TAG_PRIVATE);
-    heap->lock = (struct lm_lock)LM_LOCK_INIT(LM_RANK_PRIVATE);
+    memset((char *)heap + sizeof heap->heap, 0, sizeof *heap - sizeof heap->heap);
+    lm_bias_init(&heap->bias, LM_RANK_PRIVATE, options->unlocked);
+    heap->bias.never = options->uncounted; /* shared.c knows the lock alone */
+    heap->spare_next = 1;
     heap->source = options->source;
     heap->group = group;
     heap->quota_bytes = options->quota_bytes ? options->quota_bytes : SIZE_MAX;
@@ -113,14 +129,14 @@ struct lm_private *lm_private_create(const struct lm_private_options *options)
     heap->reclaim = options->reclaim;
     heap->uncounted = options->uncounted;
     heap->sweeps = options->sweeps;
-    heap->unlocked = options->unlocked;
+    heap->exact = options->uncounted || options->sweeps || (options->unlocked && options->parent);
     heap->arg = options->arg;
     strncpy(heap->name, options->name ? options->name : "", sizeof heap->name - 1);
     if (!options->reserve_bytes || private_reserve(heap, options->reserve_bytes)) {
         if (lm_quota_join(heap, options->parent))
             return heap;
         heap->steady = false;
-        private_empty(heap);
+        private_empty(heap, 0);
     }
     lm_lock_take(&lm_privates_lock);
     heap->sibling = private_idle;
@@ -129,26 +145,43 @@ struct lm_private *lm_private_create(const struct lm_private_options *options)
     return NULL;
 }
 
-void lm_private_reset(struct lm_private *heap)
+static void private_reset(struct lm_private *heap, unsigned keep)
 {
     for (struct lm_private *child = heap->children; child; child = child->sibling)
-        lm_private_reset(child);
-    private_enter(heap);
-    private_empty(heap);
-    private_leave(heap);
+        private_reset(child, keep);
+    lm_bias_enter(&heap->bias);
+    lm_private_note_peak(heap);
+    private_empty(heap, heap->group || heap->sweeps ? 0 : keep);
+    lm_private_settle(heap);
+    lm_bias_leave(&heap->bias);
     /* the children have given theirs back: what is left was this heap's own */
     lm_quota_uncharge(heap, __atomic_load_n(&heap->used_bytes, __ATOMIC_RELAXED));
     lm_scavenge_tell(LM_SCAVENGE_FREED);
+}
+
+void lm_private_reset(struct lm_private *heap)
+{
+    private_reset(heap, KEPT_MOST);
+}
+
+void lm_private_release(struct lm_private *heap)
+{
+    lm_bias_enter(&heap->bias);
+    lm_heap_release_current(&heap->heap);
+    if (heap->spare)
+        lm_span_free(lm_span_at(heap->spare));
+    heap->spare = 0;
+    lm_bias_leave(&heap->bias);
 }
 
 void lm_private_destroy(struct lm_private *heap)
 {
     while (heap->children)
         lm_private_destroy(heap->children);
-    lm_private_reset(heap);
+    private_reset(heap, 0);
     if (heap->steady) {
         heap->steady = false;
-        private_empty(heap);
+        private_empty(heap, 0);
     }
     lm_quota_leave(heap);
     lm_lock_take(&lm_privates_lock);
@@ -186,18 +219,50 @@ static bool private_grow(struct lm_private *heap, uint32_t granules)
     return false;
 }
 
+/* A span of one granule, cut from the spare run or the beginning of a new one; NULL: no memory. */
+static struct lm_span *private_granule(struct lm_private *heap, bool *zeroed)
+{
+    struct lm_span *span = heap->spare ? lm_span_at(heap->spare) : NULL;
+
+    if (!span) {
+        span = lm_span_alloc(heap->spare_next, 1, LM_BLOCK, &heap->spare_zeroed);
+        if (!span && heap->spare_next > 1)
+            span = lm_span_alloc(1, 1, LM_BLOCK, &heap->spare_zeroed);
+        if (!span)
+            return NULL;
+        if (!heap->exact) /* those that lean to memory, and the shared ones, take no more than they need */
+            heap->spare_next = (uint32_t)lm_min(heap->spare_next * 2u, SPARE_MOST);
+    }
+    *zeroed = heap->spare_zeroed;
+    heap->spare = span->granules > 1 ? lm_span_id_of(lm_span_cut(span, 1)) : 0;
+    return span;
+}
+
 struct lm_span *lm_private_new_slab(struct lm_heap *heap, unsigned size_class)
 {
     struct lm_private *private = (struct lm_private *)(void *)heap;
-    struct lm_span *slab = lm_slab_create_in(private->group, size_class, heap->colour++, lm_heap_tag(heap));
+    struct lm_span *slab = NULL, *span;
+    bool zeroed;
 
-    if (!slab && private->group && private_grow(private, lm_class[size_class].granules))
+    if (private->group || lm_class[size_class].granules > 1) {
         slab = lm_slab_create_in(private->group, size_class, heap->colour++, lm_heap_tag(heap));
+        if (!slab && private->group && private_grow(private, lm_class[size_class].granules))
+            slab = lm_slab_create_in(private->group, size_class, heap->colour++, lm_heap_tag(heap));
+        return slab;
+    }
+    span = private_granule(private, &zeroed);
+    if (!span)
+        return NULL;
+    slab = lm_slab_create_at(span, size_class, heap->colour++, zeroed);
+    if (!slab)
+        lm_span_free(span);
+    else
+        __atomic_store_n(&slab->owner, lm_heap_tag(heap), __ATOMIC_RELEASE);
     return slab;
 }
 
 /* Under the heap's lock. */
-static void *private_large(struct lm_private *heap, size_t bytes, size_t align, bool *zeroed)
+void *lm_private_large(struct lm_private *heap, size_t bytes, size_t align, bool *zeroed)
 {
     uint32_t granules = (uint32_t)((bytes + LM_GRANULE - 1) / LM_GRANULE);
     uint32_t align_granules = (uint32_t)lm_max(align / LM_GRANULE, 1);
@@ -218,181 +283,6 @@ static void *private_large(struct lm_private *heap, size_t bytes, size_t align, 
     return lm_span_start(span);
 }
 
-/* -- blocks ----------------------------------------------------------------------------------------------------- */
-
-/* What a request is given: its class, or (false) a span, and in *bytes how much; 0 bytes: more than there can be. */
-static bool private_round(size_t size, size_t align, unsigned *size_class, size_t *bytes)
-{
-    const size_t most = (size_t)(LM_MAX_GRANULES / 4) * LM_GRANULE;
-
-    if (size <= lm_config.slab_max_bytes && align <= lm_config.slab_max_bytes) {
-        *size_class = align <= 16 ? lm_class_for(size) : lm_heap_aligned_class(lm_max(size, 1), align);
-        *bytes = lm_class[*size_class].size;
-        return true;
-    }
-    *bytes = size <= most && align <= most ? lm_align_up(lm_max(size, 1), lm_os_page_size()) : 0;
-    return false;
-}
-
-void *lm_private_take(struct lm_private *heap, size_t size, size_t align, bool *zeroed)
-{
-    unsigned size_class;
-    size_t bytes;
-
-    *zeroed = false;
-    if (private_round(size, align, &size_class, &bytes))
-        return lm_heap_take(&heap->heap, size_class, zeroed);
-    return bytes ? private_large(heap, bytes, align, zeroed) : NULL;
-}
-
-void *lm_private_malloc(struct lm_private *heap, size_t size, size_t align, bool *zeroed)
-{
-    unsigned size_class;
-    size_t bytes;
-    void *p;
-
-    lm_single_guard();
-    private_round(size, align, &size_class, &bytes);
-    if (!heap->uncounted && bytes && !lm_quota_charge(heap, bytes))
-        return NULL;
-    private_enter(heap);
-    p = lm_private_take(heap, size, align, zeroed);
-    private_leave(heap);
-    if (!p) {
-        if (!heap->uncounted && bytes)
-            lm_quota_uncharge(heap, bytes);
-        errno = ENOMEM;
-    } else if (lm_config.stats) {
-        lm_count_malloc(size, bytes);
-    }
-    return p;
-}
-
-static struct lm_private *private_owner(const struct lm_span *span)
-{
-    return (struct lm_private *)(void *)lm_slab_owner(span);
-}
-
-static size_t private_sweep_list(lm_span_id id)
-{
-    size_t bytes = 0;
-
-    for (; id; id = lm_span_at(id)->next)
-        bytes += lm_slab_punch(lm_span_at(id));
-    return bytes;
-}
-
-/* Under the heap's lock. Full slabs are looked at, too: a few of their objects may be free. */
-static size_t private_sweep(struct lm_private *heap)
-{
-    size_t bytes = private_sweep_list(heap->heap.lists.full);
-
-    heap->freed_bytes = 0;
-    lm_heap_release_current(&heap->heap);
-    for (unsigned c = 0; c < LM_CLASSES; c++) {
-        if (heap->heap.current[c] != LM_SLAB_NONE)
-            bytes += lm_slab_punch(heap->heap.current[c]);
-        bytes += private_sweep_list(heap->heap.lists.partial[c]);
-    }
-    return bytes;
-}
-
-size_t lm_private_sweep(struct lm_private *heap)
-{
-    size_t bytes = 0;
-
-    private_enter(heap);
-    if (lm_config.holes)
-        bytes = private_sweep(heap);
-    else
-        lm_heap_release_current(&heap->heap);
-    private_leave(heap);
-    return bytes;
-}
-
-void lm_private_free(struct lm_span *span, void *p)
-{
-    struct lm_private *heap = private_owner(span);
-    size_t bytes;
-
-    private_enter(heap);
-    if (lm_span_kind(span) == LM_LARGE) {
-        bytes = span->large.bytes;
-        lm_lists_unlink(&heap->large, span);
-        __atomic_store_n(&span->owner, NULL, __ATOMIC_RELEASE);
-        lm_span_free(span);
-    } else {
-        bytes = lm_slab_object_size(span);
-        lm_slab_put(span, p);
-        span->flags &= (uint8_t)~LM_SLAB_SWEPT;
-        if (--span->countdown == 0)
-            lm_heap_push_zero(span);
-    }
-    if (heap->sweeps && (heap->freed_bytes += bytes) >= SWEEP_BYTES &&
-        heap->freed_bytes >= __atomic_load_n(&heap->used_bytes, __ATOMIC_RELAXED) / 8)
-        private_sweep(heap);
-    private_leave(heap);
-    if (!heap->uncounted)
-        lm_quota_uncharge(heap, bytes);
-}
-
-/* A large block that stays large and in place; false when it cannot. */
-static bool private_resize_large(struct lm_private *heap, struct lm_span *span, size_t size)
-{
-    size_t old = span->large.bytes, bytes = lm_align_up(size, lm_os_page_size());
-    uint32_t granules = (uint32_t)((bytes + LM_GRANULE - 1) / LM_GRANULE);
-    bool done = true;
-
-    if (!heap->uncounted && bytes > old && !lm_quota_charge(heap, bytes - old))
-        return false;
-    private_enter(heap);
-    if (granules < span->granules)
-        lm_span_shrink(span, granules);
-    else if (granules > span->granules)
-        done = lm_span_grow(span, granules);
-    if (done)
-        span->large.bytes = bytes;
-    private_leave(heap);
-    if (done && lm_config.stats) {
-        lm_count_free(old);
-        lm_count_malloc(size, bytes);
-    }
-    if (heap->uncounted)
-        return done;
-    if (done && bytes < old)
-        lm_quota_uncharge(heap, old - bytes);
-    else if (!done)
-        lm_quota_uncharge(heap, bytes - old);
-    return done;
-}
-
-void *lm_private_resize(struct lm_span *span, void *p, size_t size)
-{
-    struct lm_private *heap = private_owner(span);
-    bool large = lm_span_kind(span) == LM_LARGE, zeroed;
-    size_t old = large ? span->large.bytes : lm_slab_object_size(span);
-    void *q;
-
-    if (!large && size <= old && size >= old / 2)
-        return p;
-    if (large && size > lm_config.slab_max_bytes && !(heap->uncounted && size > lm_config.large_bytes) &&
-        private_resize_large(heap, span, size))
-        return p;
-    q = heap->uncounted ? lm_shared_malloc(size, 1, &zeroed) : lm_private_malloc(heap, size, 1, &zeroed);
-    if (!q)
-        return NULL;
-    memcpy(q, p, lm_min(old, size));
-    lm_heap_free(p);
-    return q;
-}
-
-struct lm_private *lm_private_of(const void *p)
-{
-    const struct lm_span *span = p ? lm_block_span(p, "loam_heap_of") : NULL;
-
-    return span && lm_span_is_private(span) ? private_owner(span) : NULL;
-}
-
 /* -- seen from above ----------------------------------------------------------------------------------------------- */
 
 static void private_count_list(lm_span_id id, struct lm_private_stats *out)
@@ -411,7 +301,7 @@ static void private_count_list(lm_span_id id, struct lm_private_stats *out)
 void lm_private_stats(struct lm_private *heap, struct lm_private_stats *out)
 {
     *out = (struct lm_private_stats){0};
-    private_enter(heap);
+    lm_bias_enter(&heap->bias);
     for (unsigned c = 0; c < LM_CLASSES; c++) {
         const struct lm_span *slab = heap->heap.current[c];
 
@@ -422,8 +312,10 @@ void lm_private_stats(struct lm_private *heap, struct lm_private_stats *out)
         private_count_list(heap->heap.lists.partial[c], out);
     }
     private_count_list(heap->heap.lists.full, out);
+    if (heap->spare)
+        out->held_bytes += lm_span_at(heap->spare)->granules * LM_GRANULE;
     private_count_list(heap->large, out);
-    private_leave(heap);
+    lm_bias_leave(&heap->bias);
 }
 
 /* The live bytes of a list, into *live. */
@@ -434,7 +326,7 @@ static int private_check_list(const struct lm_private *heap, lm_span_id id, enum
     for (; id && !fault; id = lm_span_at(id)->next) {
         const struct lm_span *span = lm_span_at(id);
 
-        if (span->kind != kind || private_owner(span) != heap || !lm_span_is_private(span))
+        if (span->kind != kind || lm_private_owner(span) != heap || !lm_span_is_private(span))
             return __LINE__;
         if (kind == LM_LARGE) {
             *live += span->large.bytes;
@@ -451,7 +343,7 @@ int lm_private_check(struct lm_private *heap)
     size_t live = 0;
     int fault = 0;
 
-    private_enter(heap);
+    lm_bias_enter(&heap->bias);
     for (unsigned c = 0; c < LM_CLASSES && !fault; c++) {
         const struct lm_span *slab = heap->heap.current[c];
 
@@ -466,10 +358,12 @@ int lm_private_check(struct lm_private *heap)
         fault = private_check_list(heap, heap->heap.lists.full, LM_SLAB_FULL, &live);
     if (!fault)
         fault = private_check_list(heap, heap->large, LM_LARGE, &live);
-    private_leave(heap);
+    lm_bias_leave(&heap->bias);
     for (const struct lm_private *child = heap->children; child; child = child->sibling)
         live += __atomic_load_n(&child->used_bytes, __ATOMIC_RELAXED);
-    if (!fault && !heap->uncounted && live != __atomic_load_n(&heap->used_bytes, __ATOMIC_RELAXED))
+    if (!fault && !heap->uncounted && live + heap->credit != __atomic_load_n(&heap->used_bytes, __ATOMIC_RELAXED))
+        fault = __LINE__;
+    if (!fault && (heap->low > heap->credit || heap->credit > heap->most))
         fault = __LINE__;
     return fault;
 }

@@ -5,10 +5,15 @@
  * been refused while below its share (`wants`), its siblings above theirs are refused everything, and asked to give
  * something up (`reclaim`), until it has been served.
  *
- * Invariants (lm_quota_check): the shares of a heap's children add up to no more than its quota; a heap's used bytes
- * are those of its own blocks and its children's used bytes; `wanting` is the number of children that want.
+ * Most charges are made ahead of need and kept as a heap's credit (private.h). That would make a quota refuse what there is
+ * room for. So a charge that was refused calls in the credit of every heap below the one that refuses, and is tried again
+ * before anybody is told (quota_call_in). Meanwhile, and wherever little of a quota is left, nothing is charged ahead.
  *
- * Locks: the tree is LM_RANK_PRIVATES; charges take none. The reclaim hooks are called with none held. */
+ * Invariants: the shares of a heap's children add up to no more than its quota; a heap's used bytes are those of its
+ * own blocks, its credit, and its children's used bytes (lm_private_check); `wanting` is the number of children that want.
+ *
+ * Locks: the tree is LM_RANK_PRIVATES, under which a heap's own lock may be taken; charges take none. The reclaim hooks
+ * are called with none held. */
 #include "heap/private.h"
 
 #include <errno.h>
@@ -16,6 +21,62 @@
 struct lm_lock lm_privates_lock = LM_LOCK_INIT(LM_RANK_PRIVATES);
 static struct lm_private quota_roots; /* not a heap: `children` are the heaps without a parent */
 static uint32_t quota_round;          /* of reclaim; LM_RANK_PRIVATES */
+static uint32_t quota_calling;        /* atomic: threads that call credit in */
+
+enum { AHEAD_SHARE = 8 }; /* nothing is charged ahead into the last eighth of a quota */
+
+/* The next heap after `heap` in the tree below `top`, parents first; NULL: no more. */
+static struct lm_private *quota_next(const struct lm_private *heap, const struct lm_private *top)
+{
+    if (heap->children)
+        return heap->children;
+    while (heap != top && !heap->sibling)
+        heap = heap->parent ? heap->parent : &quota_roots;
+    return heap == top ? NULL : heap->sibling;
+}
+
+/* The credit of the heap and its descendants, whose peaks are noted. */
+static size_t quota_credit(struct lm_private *top)
+{
+    size_t credit = 0;
+
+    for (struct lm_private *h = top; h; h = quota_next(h, top)) {
+        size_t low = __atomic_load_n(&h->low, __ATOMIC_RELAXED);
+
+        for (struct lm_private *above = h; above; above = above->parent)
+            lm_count_raise(&above->peak_bytes, __atomic_load_n(&above->used_bytes, __ATOMIC_RELAXED) - low);
+        credit += __atomic_load_n(&h->credit, __ATOMIC_RELAXED);
+    }
+    return credit;
+}
+
+size_t lm_quota_used(struct lm_private *heap)
+{
+    enum { LOOKS = 100 }; /* others may be charging all the time */
+    size_t used = 0, credit = 0;
+
+    lm_lock_take(&lm_privates_lock);
+    for (int i = 0; i < LOOKS; i++) {
+        used = __atomic_load_n(&heap->used_bytes, __ATOMIC_ACQUIRE);
+        credit = quota_credit(heap);
+        if (used == __atomic_load_n(&heap->used_bytes, __ATOMIC_RELAXED))
+            break;
+    }
+    lm_lock_release(&lm_privates_lock);
+    return used > credit ? used - credit : 0;
+}
+
+/* With the lock of the tree. */
+static void quota_call_in(struct lm_private *top)
+{
+    for (struct lm_private *h = top; h; h = quota_next(h, top)) {
+        if (h->exact)
+            continue;
+        lm_bias_enter(&h->bias);
+        lm_private_settle(h);
+        lm_bias_leave(&h->bias);
+    }
+}
 
 static size_t quota_shares(const struct lm_private *parent, const struct lm_private *without)
 {
@@ -48,6 +109,10 @@ bool lm_quota_join(struct lm_private *heap, struct lm_private *parent)
         heap->parent = parent;
         heap->sibling = above->children;
         above->children = heap;
+        if (parent && parent->bias.alone && !parent->exact) { /* its children's threads must not touch its credit */
+            lm_private_settle(parent);
+            parent->exact = true;
+        }
     }
     lm_lock_release(&lm_privates_lock);
     return fits;
@@ -85,6 +150,7 @@ bool lm_quota_set(struct lm_private *heap, size_t quota_bytes, size_t share_byte
     if (fits) {
         __atomic_store_n(&heap->quota_bytes, quota_bytes, __ATOMIC_RELAXED);
         __atomic_store_n(&heap->share_bytes, share_bytes, __ATOMIC_RELAXED);
+        quota_call_in(heap); /* what was charged ahead may be above it now */
     }
     lm_lock_release(&lm_privates_lock);
     return fits;
@@ -127,10 +193,42 @@ static bool quota_try(struct lm_private *heap, size_t bytes, struct lm_private *
         }
     }
     for (struct lm_private *h = heap; h; h = h->parent) {
-        lm_count_raise(&h->peak_bytes, __atomic_load_n(&h->used_bytes, __ATOMIC_RELAXED));
+        lm_count_raise(&h->peak_bytes,
+            __atomic_load_n(&h->used_bytes, __ATOMIC_RELAXED) - __atomic_load_n(&heap->credit, __ATOMIC_RELAXED));
         quota_content(h);
     }
     return true;
+}
+
+bool lm_quota_charge_ahead(struct lm_private *heap, size_t bytes)
+{
+    /* pairs with quota_charge_calling: it takes this heap's lock after it has set the flag */
+    bool done = !__atomic_load_n(&quota_calling, __ATOMIC_RELAXED);
+
+    for (struct lm_private *h = heap; h && done; h = h->parent) {
+        size_t quota = __atomic_load_n(&h->quota_bytes, __ATOMIC_RELAXED), used = lm_count_add(&h->used_bytes, bytes);
+
+        done = used >= bytes && used <= quota - quota / AHEAD_SHARE && !__atomic_load_n(&h->wants, __ATOMIC_RELAXED) &&
+            !(h->parent && __atomic_load_n(&h->parent->wanting, __ATOMIC_RELAXED));
+        if (!done)
+            quota_uncharge_upto(heap, h->parent, bytes);
+    }
+    return done;
+}
+
+/* Once more, with all that is charged ahead below the heap that refused given up. */
+static bool quota_charge_calling(
+    struct lm_private *heap, size_t bytes, struct lm_private **refusing, struct lm_private **below)
+{
+    bool done;
+
+    lm_lock_take(&lm_privates_lock);
+    __atomic_fetch_add(&quota_calling, 1, __ATOMIC_RELAXED);
+    quota_call_in(*refusing);
+    done = quota_try(heap, bytes, refusing, below);
+    __atomic_fetch_sub(&quota_calling, 1, __ATOMIC_RELAXED);
+    lm_lock_release(&lm_privates_lock);
+    return done;
 }
 
 /* Asks the children of `parent` that are above their share, but `child`, to give something up. */
@@ -159,7 +257,7 @@ bool lm_quota_charge(struct lm_private *heap, size_t bytes)
 {
     struct lm_private *refusing = NULL, *below = NULL;
 
-    if (quota_try(heap, bytes, &refusing, &below))
+    if (quota_try(heap, bytes, &refusing, &below) || quota_charge_calling(heap, bytes, &refusing, &below))
         return true;
     if (below && __atomic_load_n(&below->used_bytes, __ATOMIC_RELAXED) + bytes <= below->share_bytes) {
         if (!lm_flag_swap(&below->wants, 1))
@@ -173,42 +271,56 @@ bool lm_quota_charge(struct lm_private *heap, size_t bytes)
     return false;
 }
 
-/* -- fork ----------------------------------------------------------------------------------------------------- */
-
-/* The next heap after `heap` in the tree, parents first; NULL: no more. */
-static struct lm_private *quota_next(struct lm_private *heap)
+void lm_privates_release(void)
 {
-    if (heap->children)
-        return heap->children;
-    while (heap && heap != &quota_roots && !heap->sibling)
-        heap = heap->parent;
-    return heap && heap != &quota_roots ? heap->sibling : NULL;
+    if (lm_privates_fork_mine()) /* called by a hook, from inside one */
+        return;
+    lm_lock_take(&lm_privates_lock);
+    for (struct lm_private *heap = quota_roots.children; heap; heap = quota_next(heap, &quota_roots))
+        if (!heap->bias.alone)
+            lm_private_release(heap);
+    lm_lock_release(&lm_privates_lock);
 }
+
+/* -- fork ----------------------------------------------------------------------------------------------------- */
 
 bool lm_privates_fork_mine(void)
 {
     static const struct lm_lock any = LM_LOCK_INIT(LM_RANK_PRIVATE);
 
-    return lm_lock_is_mine(&lm_privates_lock) || lm_lock_is_mine(&any);
+    return lm_lock_is_mine(&lm_privates_lock) || lm_lock_is_mine(&any) || lm_bias_is_mine();
 }
 
 void lm_privates_fork_take(void)
 {
+    bool unseated = false;
+
     lm_lock_take(&lm_privates_lock);
-    for (struct lm_private *heap = quota_roots.children; heap; heap = quota_next(heap))
-        lm_lock_take_also(&heap->lock);
+    for (struct lm_private *heap = quota_roots.children; heap; heap = quota_next(heap, &quota_roots)) {
+        lm_lock_take_also(&heap->bias.lock);
+        heap->bias.last = lm_bias_stop(&heap->bias);
+        unseated |= heap->bias.last != NULL;
+    }
+    if (!unseated)
+        return;
+    lm_os_barrier();
+    for (struct lm_private *heap = quota_roots.children; heap; heap = quota_next(heap, &quota_roots))
+        if (heap->bias.last)
+            lm_bias_wait(&heap->bias, heap->bias.last);
 }
 
 void lm_privates_fork_release(void)
 {
-    for (struct lm_private *heap = quota_roots.children; heap; heap = quota_next(heap))
-        lm_lock_release(&heap->lock);
+    for (struct lm_private *heap = quota_roots.children; heap; heap = quota_next(heap, &quota_roots))
+        lm_lock_release(&heap->bias.lock);
     lm_lock_release(&lm_privates_lock);
 }
 
 void lm_privates_fork_reset(void)
 {
-    for (struct lm_private *heap = quota_roots.children; heap; heap = quota_next(heap))
-        lm_lock_reset(&heap->lock);
+    for (struct lm_private *heap = quota_roots.children; heap; heap = quota_next(heap, &quota_roots)) {
+        lm_bias_stop(&heap->bias);
+        lm_lock_reset(&heap->bias.lock);
+    }
     lm_lock_reset(&lm_privates_lock);
 }

@@ -44,14 +44,14 @@ static struct lm_private *shared_enter(void)
 
     for (size_t n = 0, i = shared_mine; n < lm_config.heaps; n++, i++) {
         heap = shared_get(i % lm_config.heaps);
-        if (heap && lm_lock_try(&heap->lock)) {
+        if (heap && lm_lock_try(&heap->bias.lock)) {
             shared_mine = (uint8_t)(i % lm_config.heaps);
             return heap;
         }
     }
     heap = shared_get(shared_mine);
     if (heap)
-        lm_lock_take(&heap->lock);
+        lm_lock_take(&heap->bias.lock);
     return heap;
 }
 
@@ -66,11 +66,11 @@ void *lm_shared_malloc(size_t size, size_t align, bool *zeroed)
     heap = shared_enter();
     if (heap) {
         p = lm_private_take(heap, size, align, zeroed);
-        lm_lock_release(&heap->lock);
+        lm_lock_release(&heap->bias.lock);
     }
     if (!p && lm_heap_trim(0) > 0 && (heap = shared_enter()) != NULL) {
         p = lm_private_take(heap, size, align, zeroed);
-        lm_lock_release(&heap->lock);
+        lm_lock_release(&heap->bias.lock);
     }
     if (!p)
         errno = ENOMEM;

@@ -18,6 +18,8 @@
 
 /* The kernel's numbers, here because musl's compiler wrapper sees no kernel headers. Private: never between processes. */
 enum { OS_WAIT = 0 | 128, OS_WAKE = 1 | 128 };
+enum { OS_BARRIER = 1 << 3, OS_BARRIER_REGISTER = 1 << 4 }; /* MEMBARRIER_CMD_[REGISTER_]PRIVATE_EXPEDITED */
+enum { OS_STORES_MS = 10 };                                 /* longer than any store waits to be seen */
 enum { OS_MOST_CPUS = 8192 }; /* the largest NR_CPUS of x86-64; a mask too short for the kernel is an error */
 
 static struct lm_os_counter os_counter[LM_OS_CALLS];
@@ -194,6 +196,31 @@ uint64_t lm_os_thread_id(void)
 void lm_os_yield(void)
 {
     sched_yield();
+}
+
+bool lm_os_has_barrier(void)
+{
+    int saved = errno;
+    long commands = syscall(SYS_membarrier, 0, 0, 0);
+
+    errno = saved;
+    return commands > 0 && commands & OS_BARRIER;
+}
+
+void lm_os_barrier(void)
+{
+    int saved = errno;
+    bool done = syscall(SYS_membarrier, OS_BARRIER, 0, 0) == 0;
+
+    if (!done && errno == EPERM && syscall(SYS_membarrier, OS_BARRIER_REGISTER, 0, 0) == 0)
+        done = syscall(SYS_membarrier, OS_BARRIER, 0, 0) == 0;
+    if (!done) { /* forbidden since it was asked for: by then every CPU has written out what it had stored before */
+        uint64_t start = lm_os_clock_ms();
+
+        while (lm_os_clock_ms() - start < OS_STORES_MS)
+            sched_yield();
+    }
+    errno = saved;
 }
 
 uint64_t lm_os_clock_ms(void)

@@ -55,6 +55,12 @@ unsigned lm_os_cpu_count(void); /* CPUs the process may run on, at least 1 */
 uint64_t lm_os_thread_id(void); /* the kernel's id of the calling thread */
 void lm_os_yield(void);
 
+/* Has every CPU that runs a thread of the process pass a full memory barrier before it returns (membarrier), so that
+ * stores and loads of theirs that are in order for the compiler are so for the caller as well. lm_os_has_barrier: the
+ * kernel has it. */
+bool lm_os_has_barrier(void);
+void lm_os_barrier(void);
+
 /* Milliseconds of a monotonic, coarse clock (a few ns a call, granularity 1-4 ms); never 0. */
 uint64_t lm_os_clock_ms(void);
 

@@ -38,11 +38,9 @@ void *lm_meta_alloc(size_t bytes)
     return p;
 }
 
-static struct meta_free {
-    struct meta_free *next;
-} * meta_stack[LM_META_MOST / LM_CACHE_LINE + 1];
+static struct lm_meta_piece *meta_stack[LM_META_MOST / LM_CACHE_LINE + 1];
 
-static struct meta_free **meta_stack_of(size_t bytes)
+static struct lm_meta_piece **meta_stack_of(size_t bytes)
 {
     LM_ASSERT(bytes && bytes <= LM_META_MOST);
     return &meta_stack[lm_align_up(bytes, LM_CACHE_LINE) / LM_CACHE_LINE];
@@ -50,22 +48,28 @@ static struct meta_free **meta_stack_of(size_t bytes)
 
 void *lm_meta_take(size_t bytes)
 {
-    struct meta_free **stack = meta_stack_of(bytes), *p;
+    struct lm_meta_piece **stack = meta_stack_of(bytes), *p;
 
     lm_lock_take(&lm_meta_lock);
     p = *stack;
     if (p)
         *stack = p->next;
     lm_lock_release(&lm_meta_lock);
-    return p ? p : lm_meta_alloc(bytes);
+    if (!p)
+        return lm_meta_alloc(bytes);
+    *p = (struct lm_meta_piece){NULL, 0};
+    return p;
 }
 
-void lm_meta_give(void *p, size_t bytes)
+void lm_meta_give(struct lm_meta_piece *pieces)
 {
-    struct meta_free **stack = meta_stack_of(bytes), *freed = p;
-
     lm_lock_take(&lm_meta_lock);
-    freed->next = *stack;
-    *stack = freed;
+    while (pieces) {
+        struct lm_meta_piece **stack = meta_stack_of(pieces->bytes), *next = pieces->next;
+
+        pieces->next = *stack;
+        *stack = pieces;
+        pieces = next;
+    }
     lm_lock_release(&lm_meta_lock);
 }

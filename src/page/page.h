@@ -141,6 +141,13 @@ struct lm_span *lm_span_alloc_in(uint32_t group, uint32_t granules, uint32_t ali
 /* Gives a span back; its memory becomes dirty and is returned to the OS later. */
 void lm_span_free(struct lm_span *span);
 
+/* The same for a chain through `next`, which ends with 0. */
+void lm_span_free_all(lm_span_id first);
+
+/* Cuts a span of kind BLOCK in two: what begins `granules` behind its start is a span of kind BLOCK by itself; its
+ * descriptor. Others may be walking: they see one or both. */
+struct lm_span *lm_span_cut(struct lm_span *span, uint32_t granules);
+
 /* Takes the granules right behind a span when they are free: true when it now has `granules`. The new
  * part's contents are unspecified. */
 bool lm_span_grow(struct lm_span *span, uint32_t granules);
@@ -162,11 +169,15 @@ void lm_span_prefault(const struct lm_span *span, size_t bytes);
  * one granule at a time. */
 void *lm_meta_alloc(size_t bytes);
 
-/* The same that comes and goes: with any contents, of at most LM_META_MOST bytes; what is given back serves requests
- * of the same size, in cache lines, again. */
+/* The same that comes and goes, of at most LM_META_MOST bytes: what is given back serves requests of the same size, in
+ * cache lines, again. It must have been zeroed but for these words at its head, which make a chain of several. */
 enum { LM_META_MOST = 9 << 10 };
+struct lm_meta_piece {
+    struct lm_meta_piece *next;
+    size_t bytes; /* as asked for */
+};
 void *lm_meta_take(size_t bytes);
-void lm_meta_give(void *p, size_t bytes);
+void lm_meta_give(struct lm_meta_piece *pieces);
 /* Returns what has been dirty for longer than purge_ms; true when more is left, which is younger. */
 bool lm_page_age(void);
 

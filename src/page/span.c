@@ -131,22 +131,53 @@ static void span_release(struct lm_arena *arena, uint32_t first, uint32_t granul
     if (held == granules)
         return;
     lm_dirty_add(arena, first + held, granules - held);
-    lm_dirty_tick();
 }
 
-void lm_span_free(struct lm_span *span)
+static void span_end(struct lm_span *span)
 {
     struct lm_arena *arena = lm_arena_of(span);
     uint32_t granules = span->granules;
     size_t bytes = span->kind == LM_LARGE ? span->large.bytes : span->object_bytes;
 
-    lm_lock_take(&lm_page_lock);
     if (span->kind >= LM_SLAB_CURRENT)
         for (uint32_t i = 1; i < granules; i++)
             lm_span_set_kind(&span[i], LM_FREE); /* were CONT */
     *span = (struct lm_span){.flags = LM_SPAN_WAS_BLOCK, .object_bytes = (uint32_t)lm_min(bytes, UINT32_MAX)};
     span_release(arena, lm_arena_granule(arena, span), granules);
+}
+
+void lm_span_free(struct lm_span *span)
+{
+    lm_lock_take(&lm_page_lock);
+    span_end(span);
+    lm_dirty_tick();
     lm_lock_release(&lm_page_lock);
+}
+
+void lm_span_free_all(lm_span_id first)
+{
+    lm_lock_take(&lm_page_lock);
+    while (first) {
+        struct lm_span *span = lm_span_at(first);
+
+        first = span->next;
+        span_end(span);
+    }
+    lm_dirty_tick();
+    lm_lock_release(&lm_page_lock);
+}
+
+struct lm_span *lm_span_cut(struct lm_span *span, uint32_t granules)
+{
+    struct lm_span *rest = span + granules;
+
+    LM_ASSERT(span->kind == LM_BLOCK && granules < span->granules);
+    *rest = (struct lm_span){.granules = span->granules - granules};
+    lm_span_set_kind(rest, LM_BLOCK);
+    __atomic_thread_fence(
+        __ATOMIC_RELEASE); /* whoever sees the shorter one, in lm_page_each, finds the other behind it */
+    span->granules = granules;
+    return rest;
 }
 
 bool lm_span_grow(struct lm_span *span, uint32_t granules)
@@ -175,6 +206,7 @@ void lm_span_shrink(struct lm_span *span, uint32_t granules)
     lm_lock_take(&lm_page_lock);
     span->granules = granules;
     span_release(arena, first, less);
+    lm_dirty_tick();
     lm_lock_release(&lm_page_lock);
 }
 

@@ -24,29 +24,33 @@ struct lm_span *lm_slab_create(unsigned size_class, unsigned colour, void *owner
     return lm_slab_create_in(0, size_class, colour, owner);
 }
 
-struct lm_span *lm_slab_create_in(uint32_t group, unsigned size_class, unsigned colour, void *owner)
+/* An annex of all zeros. */
+static struct lm_annex *slab_take_annex(unsigned size_class)
+{
+    return lm_meta_take(slab_annex_bytes(size_class));
+}
+
+/* Makes it so again: no link beyond the objects that were carved was ever written. */
+static struct lm_meta_piece *slab_clean_annex(struct lm_annex *annex, unsigned size_class, unsigned carved)
+{
+    struct lm_meta_piece *piece = (struct lm_meta_piece *)(void *)annex;
+
+    __builtin_memset(annex, 0, sizeof *annex + (carved + 1u) * sizeof(uint16_t));
+    piece->bytes = slab_annex_bytes(size_class);
+    return piece;
+}
+
+/* Makes a slab of a span, but for its owner. */
+static void slab_make(struct lm_span *slab, struct lm_annex *annex, unsigned size_class, unsigned colour, bool zeroed)
 {
     const struct lm_class *class = &lm_class[size_class];
-    struct lm_annex *annex = lm_meta_take(slab_annex_bytes(size_class));
-    struct lm_span *slab = NULL;
-    bool zeroed = false;
 
-    if (annex)
-        slab = group ? lm_span_alloc_in(group, class->granules, 1, LM_SLAB_CURRENT)
-                     : lm_span_alloc(class->granules, 1, LM_SLAB_CURRENT, &zeroed);
-    if (!slab) {
-        if (annex)
-            lm_meta_give(annex, slab_annex_bytes(size_class));
-        errno = ENOMEM;
-        return NULL;
-    }
     if (zeroed)
         lm_span_prefault(slab, class->granules * LM_GRANULE);
     for (uint32_t i = 1; i < class->granules; i++) {
         lm_span_set_kind(&slab[i], LM_CONT); /* neighbours look at it when they are freed */
         slab[i].granules = i;
     }
-    __builtin_memset(annex, 0, slab_annex_bytes(size_class));
     slab->magic = class->magic;
     slab->origin = (char *)lm_span_start(slab) + colour % class->colours * class->colour_step - class->size;
     slab->object_bytes = class->size;
@@ -55,27 +59,64 @@ struct lm_span *lm_slab_create_in(uint32_t group, unsigned size_class, unsigned 
     slab->flags = zeroed ? LM_SLAB_ZEROED : 0;
     /* release: whoever finds the annex, in a fork's child, finds how long it is */
     __atomic_store_n(&slab->link, annex->link, __ATOMIC_RELEASE);
+}
+
+struct lm_span *lm_slab_create_in(uint32_t group, unsigned size_class, unsigned colour, void *owner)
+{
+    const struct lm_class *class = &lm_class[size_class];
+    struct lm_annex *annex = slab_take_annex(size_class);
+    struct lm_span *slab = NULL;
+    bool zeroed = false;
+
+    if (annex)
+        slab = group ? lm_span_alloc_in(group, class->granules, 1, LM_SLAB_CURRENT)
+                     : lm_span_alloc(class->granules, 1, LM_SLAB_CURRENT, &zeroed);
+    if (!slab) {
+        if (annex)
+            lm_meta_give(slab_clean_annex(annex, size_class, 0));
+        errno = ENOMEM;
+        return NULL;
+    }
+    slab_make(slab, annex, size_class, colour, zeroed);
     /* last: from here on the common path of `owner` recognises the slab */
     __atomic_store_n(&slab->owner, owner, __ATOMIC_RELEASE);
     return slab;
 }
 
-void lm_slab_free(struct lm_span *slab)
+struct lm_span *lm_slab_create_at(struct lm_span *span, unsigned size_class, unsigned colour, bool zeroed)
 {
-    struct lm_annex *annex = lm_slab_annex(slab);
-    unsigned size_class = slab->size_class;
+    struct lm_annex *annex = slab_take_annex(size_class);
 
-    lm_span_free(slab);
-    lm_meta_give(annex, slab_annex_bytes(size_class));
+    if (!annex) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    LM_ASSERT(span->kind == LM_BLOCK && span->granules == lm_class[size_class].granules);
+    slab_make(span, annex, size_class, colour, zeroed);
+    lm_span_set_kind(span, LM_SLAB_CURRENT);
+    return span;
 }
 
-bool lm_slab_carve(struct lm_span *slab)
+void lm_slab_free(struct lm_span *slab)
+{
+    struct lm_meta_piece *piece = lm_slab_strip(slab);
+
+    lm_span_free(slab);
+    lm_meta_give(piece);
+}
+
+struct lm_meta_piece *lm_slab_strip(struct lm_span *slab)
+{
+    return slab_clean_annex(lm_slab_annex(slab), slab->size_class, slab->carved);
+}
+
+bool lm_slab_carve(struct lm_span *slab, unsigned most)
 {
     size_t size = lm_slab_object_size(slab), step = lm_max(lm_os_page_size(), lm_config.carve_bytes);
     char *from = slab->origin + (slab->carved + (size_t)1) * size;
     char *step_end = (char *)lm_align_down((uintptr_t)from, step) + step;
     unsigned first = slab->carved + 1u, left = lm_slab_capacity(slab) - slab->carved;
-    unsigned last = slab->carved + (unsigned)lm_min(((size_t)(step_end - from) + size - 1) / size, left);
+    unsigned last = slab->carved + (unsigned)lm_min(((size_t)(step_end - from) + size - 1) / size, lm_min(left, most));
 
     if (left == 0)
         return false;
@@ -96,6 +137,15 @@ void *lm_slab_carve_one(struct lm_span *slab, bool *zeroed)
     __atomic_store_n(&slab->carved, (uint16_t)n, __ATOMIC_RELEASE);
     lm_slab_set_link(slab, n, LM_LIVE);
     return lm_slab_object(slab, n);
+}
+
+void lm_slab_renew(struct lm_span *slab)
+{
+    __builtin_memset(slab->link, 0, (slab->carved + 1u) * sizeof slab->link[0]);
+    slab->head = 0;
+    slab->countdown = LM_COUNT_IDLE;
+    slab->flags = 0;
+    __atomic_store_n(&slab->carved, 0, __ATOMIC_RELEASE);
 }
 
 void lm_slab_rebuild(struct lm_span *slab)

@@ -162,6 +162,9 @@ LM_INLINE bool lm_slab_is_awaited(const struct lm_span *slab)
 struct lm_span *lm_slab_create(unsigned size_class, unsigned colour, void *owner);
 struct lm_span *lm_slab_create_in(uint32_t group, unsigned size_class, unsigned colour, void *owner); /* of arenas */
 
+/* The same in a span of kind BLOCK that is as long as a slab of the class, without an owner yet. NULL with ENOMEM. */
+struct lm_span *lm_slab_create_at(struct lm_span *span, unsigned size_class, unsigned colour, bool zeroed);
+
 /* Takes the first object of the list; NULL: it is empty. */
 LM_INLINE void *lm_slab_pop(struct lm_span *slab)
 {
@@ -194,8 +197,8 @@ LM_INLINE void lm_slab_put(struct lm_span *slab, const void *p)
     lm_slab_push(slab, n);
 }
 
-/* Puts the next OS page of objects into the (empty) list; false when all are carved. */
-bool lm_slab_carve(struct lm_span *slab);
+/* Puts the next OS page of objects, at most so many, into the (empty) list; false when all are carved. */
+bool lm_slab_carve(struct lm_span *slab, unsigned most);
 
 /* Like it, for one object that is handed out at once; *zeroed when its memory reads as zero. NULL when all
  * are carved. */
@@ -203,6 +206,13 @@ void *lm_slab_carve_one(struct lm_span *slab, bool *zeroed);
 
 /* Gives the span of a slab back, and its annex. */
 void lm_slab_free(struct lm_span *slab);
+
+/* The same in two parts for many at a time: makes the annex ready for lm_meta_give, which must wait until the span was
+ * given back. */
+struct lm_meta_piece *lm_slab_strip(struct lm_span *slab);
+
+/* Makes it as if it had just been created, but for what is in its memory; for the owner only. */
+void lm_slab_renew(struct lm_span *slab);
 
 /* Makes the list anew of all objects that are not live: in a fork's child, whose parent may have been at it. */
 void lm_slab_rebuild(struct lm_span *slab);

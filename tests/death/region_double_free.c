@@ -1,10 +1,5 @@
 /* A block of a region freed twice, whether it was merged with a neighbour in between or not. */
-#include "common_death.h"
-
-#include <loam/region.h>
-
-static struct loam_region *region;
-static char room[1 << 20];
+#include "common_region.h"
 
 static void misuse(size_t size)
 {
@@ -17,13 +12,5 @@ static void misuse(size_t size)
 
 int main(void)
 {
-    int failures = 0;
-
-    for (int fit = LOAM_FIT_GOOD; fit <= LOAM_FIT_BEST; fit++) {
-        struct loam_region_options options = {.struct_bytes = sizeof options, .fit = (enum loam_fit)fit};
-
-        region = loam_region_create(room, sizeof room, &options);
-        failures += death("double free", 60000, misuse);
-    }
-    return failures;
+    return death_in_region("double free", misuse);
 }

@@ -80,10 +80,14 @@ static void exercise(const struct loam_cache_options *options, uint64_t seed, in
             assert_true(live[i]->built == BUILT && live[i]->stamp == i);
             assert_int_equal(((unsigned char *)live[i])[options->size_bytes - 1], (unsigned char)i);
             ((unsigned char *)live[i])[options->size_bytes - 1] = 0;
-            loam_cache_free(cache, live[i]);
+            if (unit_below(&seed, 2))
+                loam_cache_free_inline(cache, live[i]);
+            else
+                loam_cache_free(cache, live[i]);
             live[i] = NULL;
             count--;
-        } else if ((live[i] = loam_cache_alloc(cache)) != NULL) {
+        } else if ((live[i] = unit_below(&seed, 2) ? loam_cache_alloc_inline(cache) : loam_cache_alloc(cache)) !=
+            NULL) {
             assert_true(live[i]->built == BUILT);
             assert_int_equal((uintptr_t)live[i] % align, 0);
             live[i]->stamp = i;

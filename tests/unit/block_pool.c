@@ -472,6 +472,49 @@ static void reserve_and_limit(void **state)
     assert_int_equal(counted.out_bytes, 0);
 }
 
+/* The inline functions and the others are the same ones, whatever the pool. */
+static void inline_or_called(void **state)
+{
+    uint64_t seed = unit_seed();
+
+    (void)state;
+    for (int kind = 0; kind < 4; kind++)
+        for (size_t size = 1; size < 100000; size = size * 3 + 1) {
+            struct loam_pool_options options = {.struct_bytes = sizeof options,
+                .object_bytes = size,
+                .locked = kind & 1,
+                .keep_bytes = kind & 2 ? 1 : 0,
+                .source = &counted_source};
+            struct loam_pool *pool = loam_pool_create_with(&options);
+            unsigned char *p[700] = {NULL};
+
+            for (int step = 0; step < 3000; step++) {
+                unsigned char **one = &p[unit_below(&seed, 700)];
+                bool inlined = unit_below(&seed, 2) != 0;
+
+                if (!*one) {
+                    *one = inlined ? loam_pool_alloc_inline(pool) : loam_pool_alloc(pool);
+                    assert_true(loam_pool_owns(pool, *one));
+                    **one = (unsigned char)(one - p);
+                    continue;
+                }
+                assert_int_equal(**one, (unsigned char)(one - p));
+                if (inlined)
+                    loam_pool_free_inline(pool, *one);
+                else
+                    loam_pool_free(pool, *one);
+                assert_false(loam_pool_owns(pool, *one));
+                *one = NULL;
+                if (step % 100 == 0)
+                    assert_int_equal(loam_pool_check(pool), 0);
+            }
+            loam_pool_free_inline(pool, NULL);
+            assert_int_equal(loam_pool_check(pool), 0);
+            loam_pool_destroy(pool);
+            assert_int_equal(counted.out_bytes, 0);
+        }
+}
+
 static void keeps_what_it_may(void **state)
 {
     struct loam_pool_options options = {.struct_bytes = sizeof options,
@@ -621,8 +664,9 @@ int main(void)
         cmocka_unit_test(alignment_is_kept), cmocka_unit_test(bad_arguments), cmocka_unit_test(costs_one_bit),
         cmocka_unit_test(walks_in_order), cmocka_unit_test(frees_by_two_roads),
         cmocka_unit_test(constructs_and_destructs), cmocka_unit_test(destructors_free_others),
-        cmocka_unit_test(batches_of_objects), cmocka_unit_test(reserve_and_limit), cmocka_unit_test(keeps_what_it_may),
-        cmocka_unit_test(survives_refusals), cmocka_unit_test(many_batches), cmocka_unit_test(many_threads)};
+        cmocka_unit_test(batches_of_objects), cmocka_unit_test(reserve_and_limit), cmocka_unit_test(inline_or_called),
+        cmocka_unit_test(keeps_what_it_may), cmocka_unit_test(survives_refusals), cmocka_unit_test(many_batches),
+        cmocka_unit_test(many_threads)};
 
     lm_heap_start();
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -112,6 +112,47 @@ static void destroys_at_once(void **state)
     assert_int_equal(lm_heap_check(), 0);
 }
 
+static size_t held(struct loam_heap *heap)
+{
+    struct loam_heap_figures figures = {.struct_bytes = sizeof figures};
+
+    assert_int_equal(loam_heap_stats(heap, &figures), 0);
+    return figures.held_bytes;
+}
+
+/* A reset keeps a little, which serves the next blocks, and which a trim or a destruction gives back. */
+static void resets_to_as_new(void **state)
+{
+    struct loam_heap *heap = loam_heap_create(NULL);
+    struct lm_page_stats before, after;
+    uint64_t seed = unit_seed();
+    size_t kept;
+
+    (void)state;
+    lm_page_stats(&before);
+    for (int round = 0; round < 10; round++) {
+        traffic(heap, seed + (uint64_t)round, 3000, false);
+        loam_heap_reset(heap);
+        assert_int_equal(loam_heap_check(heap), 0);
+        assert_int_equal(used(heap), 0);
+        kept = held(heap);
+        assert_true(kept > 0 && kept <= 2 * MIB);
+        assert_non_null(loam_heap_malloc(heap, 64));
+        assert_int_equal(held(heap), kept);
+        assert_int_equal(lm_page_check(), 0);
+    }
+    loam_heap_reset(heap);
+    lm_privates_release();
+    assert_int_equal(held(heap), 0);
+    traffic(heap, seed, 3000, false);
+    lm_privates_release();
+    assert_int_equal(loam_heap_check(heap), 0);
+    loam_heap_reset(heap);
+    loam_heap_destroy(heap);
+    lm_page_stats(&after);
+    assert_int_equal(after.used_bytes, before.used_bytes);
+}
+
 static void keeps_its_quota(void **state)
 {
     struct loam_heap_options options = {.struct_bytes = sizeof options, .quota_bytes = MIB, .name = "tenant"};
@@ -222,6 +263,175 @@ static void borrowers_are_asked(void **state)
     assert_int_equal(asked, 1);
     assert_null(loam_heap_malloc(lender, MIB)); /* above its share: nobody is asked */
     assert_int_equal(asked, 1);
+    loam_heap_destroy(parent);
+}
+
+/* What is charged ahead is no part of what is used, and refuses nobody. */
+static void counts_to_the_byte(void **state)
+{
+    enum { SIZE = 48, MOST = MIB / SIZE };
+    static void *p[MOST + 1];
+    struct loam_heap *heap = child_of(NULL, MIB, 0, false);
+    struct loam_heap_figures figures = {.struct_bytes = sizeof figures};
+    int n = 0;
+
+    (void)state;
+    for (int round = 0; round < 3; round++) {
+        while ((p[n] = loam_heap_malloc(heap, SIZE)) != NULL) {
+            n++;
+            assert_int_equal(used(heap), n * SIZE);
+            if (n % 997 == 0)
+                assert_int_equal(loam_heap_check(heap), 0);
+        }
+        assert_int_equal(n, MOST);
+        loam_heap_stats(heap, &figures);
+        assert_int_equal(figures.peak_bytes, MOST * SIZE);
+        assert_int_equal(figures.refused, round + 1);
+        while (n > (round == 0 ? 1000 : 0))
+            lm_heap_free(p[--n]);
+        assert_int_equal(used(heap), n * SIZE);
+        assert_int_equal(loam_heap_check(heap), 0);
+    }
+    loam_heap_destroy(heap);
+
+    heap = loam_heap_create(NULL);
+    for (n = 0; n < 2000; n++)
+        p[n] = loam_heap_malloc(heap, SIZE);
+    for (n = 0; n < 1500; n++)
+        lm_heap_free(p[n]);
+    for (n = 0; n < 1000; n++)
+        p[n] = loam_heap_malloc(heap, SIZE);
+    loam_heap_stats(heap, &figures);
+    assert_int_equal(figures.used_bytes, 1500 * SIZE);
+    assert_int_equal(figures.peak_bytes, 2000 * SIZE);
+    loam_heap_destroy(heap);
+}
+
+static void credit_is_called_in(void **state)
+{
+    enum { SIZE = 64, MOST = MIB / SIZE };
+    static void *p[MOST + 1];
+    struct loam_heap *parent = child_of(NULL, MIB, 0, false);
+    struct loam_heap *child[8], *greedy = child_of(parent, 0, 0, false);
+    int n = 0;
+
+    (void)state;
+    for (int i = 0; i < 8; i++) {
+        child[i] = child_of(parent, 0, 0, false);
+        assert_non_null(loam_heap_malloc(child[i], SIZE)); /* and some is charged ahead */
+    }
+    assert_int_equal(used(parent), 8 * SIZE);
+    while ((p[n] = loam_heap_malloc(greedy, SIZE)) != NULL)
+        n++;
+    assert_int_equal(n, MOST - 8);
+    assert_int_equal(used(parent), MIB);
+    assert_null(loam_heap_malloc(child[3], 1));
+    lm_heap_free(p[--n]);
+    assert_non_null(loam_heap_malloc(child[3], 1));
+    for (int i = 0; i < 8; i++)
+        assert_int_equal(loam_heap_check(child[i]), 0);
+    assert_int_equal(loam_heap_check(greedy), 0);
+    assert_int_equal(loam_heap_check(parent), 0);
+    while (n > 0)
+        lm_heap_free(p[--n]);
+    assert_int_equal(used(greedy), 0);
+    for (int i = 0; i < 100; i++)
+        assert_non_null(loam_heap_malloc(greedy, SIZE));
+    assert_int_equal(
+        loam_heap_limit(greedy, (size_t)100 * SIZE, 0), 0); /* what was charged ahead is no way around it */
+    assert_null(loam_heap_malloc(greedy, SIZE));
+    loam_heap_destroy(parent);
+}
+
+/* The thread that a heap leans to, and others, in turns and at once. */
+static void *takes_some(void *arg)
+{
+    struct loam_heap *heap = arg;
+    uint64_t seed = (uint64_t)(uintptr_t)&heap | 1;
+    void *p[100];
+
+    for (int round = 0; round < 300; round++) {
+        for (int i = 0; i < 100; i++)
+            p[i] = loam_heap_malloc(heap, unit_below(&seed, 300));
+        for (int i = 0; i < 100; i++)
+            lm_heap_free(p[i]);
+    }
+    return NULL;
+}
+
+static void leans_to_one_after_the_other(void **state)
+{
+    struct loam_heap *heap = loam_heap_create(NULL);
+    pthread_t thread[3];
+
+    (void)state;
+    for (int round = 0; round < 20; round++) {
+        takes_some(heap);
+        for (int i = 0; i < 1 + round % 3; i++)
+            assert_int_equal(pthread_create(&thread[i], NULL, takes_some, heap), 0);
+        if (round % 2)
+            takes_some(heap);
+        for (int i = 0; i < 1 + round % 3; i++)
+            assert_int_equal(pthread_join(thread[i], NULL), 0);
+        assert_int_equal(used(heap), 0);
+        assert_int_equal(loam_heap_check(heap), 0);
+    }
+    loam_heap_destroy(heap);
+}
+
+enum { TENANTS = 3, TENANT_QUOTA = 300 * KIB };
+
+static size_t tenants_have; /* never more than is live */
+
+static void *is_a_tenant(void *arg)
+{
+    struct loam_heap *heap = arg;
+    uint64_t seed = (uint64_t)(uintptr_t)&heap | 1;
+    void *p[500] = {NULL};
+
+    for (int step = 0; step < 30000; step++) {
+        size_t i = unit_below(&seed, 500);
+
+        __atomic_fetch_sub(&tenants_have, lm_heap_usable(p[i]), __ATOMIC_SEQ_CST);
+        lm_heap_free(p[i]);
+        p[i] = loam_heap_malloc(heap, unit_below(&seed, 1000));
+        if (__atomic_add_fetch(&tenants_have, lm_heap_usable(p[i]), __ATOMIC_SEQ_CST) > TENANT_QUOTA)
+            return "above the quota";
+        if (step % 1000 == 0)
+            used(heap);
+    }
+    return NULL;
+}
+
+/* A quota is kept by all below it together, whoever is refused. */
+static void tenants_share_a_quota(void **state)
+{
+    struct loam_heap *parent = child_of(NULL, TENANT_QUOTA, 0, false), *child[TENANTS];
+    struct loam_heap_figures figures = {.struct_bytes = sizeof figures};
+    pthread_t thread[TENANTS];
+    void *fault;
+    uint64_t refused = 0;
+
+    (void)state;
+    for (int i = 0; i < TENANTS; i++) {
+        child[i] = child_of(parent, 0, TENANT_QUOTA / TENANTS, false);
+        assert_int_equal(pthread_create(&thread[i], NULL, is_a_tenant, child[i]), 0);
+    }
+    for (int i = 0; i < 200; i++)
+        used(parent);
+    for (int i = 0; i < TENANTS; i++) {
+        assert_int_equal(pthread_join(thread[i], &fault), 0);
+        assert_null(fault);
+    }
+    for (int i = 0; i < TENANTS; i++) {
+        assert_int_equal(loam_heap_check(child[i]), 0);
+        loam_heap_stats(child[i], &figures);
+        refused += figures.refused;
+    }
+    assert_true(refused > 0); /* together they want more than twice as much */
+    assert_int_equal(loam_heap_check(parent), 0);
+    loam_heap_reset(parent);
+    assert_int_equal(used(parent), 0);
     loam_heap_destroy(parent);
 }
 
@@ -417,9 +627,11 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(steady_asks_for_no_more), cmocka_unit_test(lean_returns_holes),
         cmocka_unit_test(policies_are_checked), cmocka_unit_test(holds_blocks), cmocka_unit_test(destroys_at_once),
-        cmocka_unit_test(keeps_its_quota), cmocka_unit_test(shares_are_lent_and_come_back),
-        cmocka_unit_test(borrowers_are_asked), cmocka_unit_test(sits_on_a_source), cmocka_unit_test(survives_refusals),
-        cmocka_unit_test(many_threads)};
+        cmocka_unit_test(resets_to_as_new), cmocka_unit_test(keeps_its_quota),
+        cmocka_unit_test(shares_are_lent_and_come_back), cmocka_unit_test(borrowers_are_asked),
+        cmocka_unit_test(counts_to_the_byte), cmocka_unit_test(credit_is_called_in),
+        cmocka_unit_test(leans_to_one_after_the_other), cmocka_unit_test(tenants_share_a_quota),
+        cmocka_unit_test(sits_on_a_source), cmocka_unit_test(survives_refusals), cmocka_unit_test(many_threads)};
 
     lm_heap_start();
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,6 +2,7 @@
 #include "slab/slab.h"
 #include "unit.h"
 
+#include <limits.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -16,7 +17,7 @@ static uint32_t take(struct lm_span *slab)
     void *p = lm_slab_pop(slab);
     uint64_t n;
 
-    if (!p && lm_slab_carve(slab))
+    if (!p && lm_slab_carve(slab, UINT_MAX))
         p = lm_slab_pop(slab);
     if (!p)
         return 0;

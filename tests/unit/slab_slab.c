@@ -1,6 +1,7 @@
 #include "slab/slab.h"
 #include "unit.h"
 
+#include <limits.h>
 #include <string.h>
 
 static int owner; /* any address will do */
@@ -73,7 +74,7 @@ static void *take(struct lm_span *slab)
 
     if (!p && lm_slab_object_size(slab) >= lm_os_page_size())
         p = lm_slab_carve_one(slab, &zeroed);
-    else if (!p && lm_slab_carve(slab))
+    else if (!p && lm_slab_carve(slab, UINT_MAX))
         p = lm_slab_pop(slab);
     return p;
 }
