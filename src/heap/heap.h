@@ -48,7 +48,7 @@ enum {
 struct lm_bucket {
     struct lm_span *slab; /* NULL: empty */
     uint16_t head, tail;  /* objects: the last that came in, and the first */
-    uint16_t room;        /* for so many more */
+    uint16_t room, most;  /* for so many more, and in all */
 };
 
 /* What the common path of malloc reads: the slabs to allocate from. */

@@ -50,11 +50,11 @@ static void remote_leave(bool noted)
 }
 
 /* Pushes a chain of objects onto their slab, and delivers it where that falls to the caller. */
-static void remote_push(struct lm_span *slab, uint32_t head, uint32_t tail)
+static void remote_push(struct lm_span *slab, uint32_t head, uint32_t tail, uint32_t count)
 {
     bool noted = remote_enter();
 
-    if (lm_slab_push_remote(slab, head, tail))
+    if (lm_slab_push_remote(slab, head, tail, count))
         lm_remote_deliver(slab);
     remote_leave(noted);
 }
@@ -66,7 +66,7 @@ void lm_remote_send(struct lm_heap *heap, struct lm_bucket *bucket)
 
     heap->pending--;
     bucket->slab = NULL;
-    remote_push(slab, bucket->head, bucket->tail);
+    remote_push(slab, bucket->head, bucket->tail, (uint32_t)(bucket->most - bucket->room));
     errno = saved; /* free keeps it */
 }
 
@@ -87,7 +87,8 @@ void lm_remote_open(struct lm_heap *heap, struct lm_span *slab, uint64_t n)
     bucket->slab = slab;
     bucket->head = 0;
     bucket->tail = (uint16_t)n;
-    bucket->room = (uint16_t)lm_min(lm_config.remote_batch, lm_max(BUCKET_BYTES / lm_slab_object_size(slab), 1));
+    bucket->most = (uint16_t)lm_min(lm_config.remote_batch, lm_max(BUCKET_BYTES / lm_slab_object_size(slab), 1));
+    bucket->room = bucket->most;
     lm_remote_gather(heap, slab, n);
 }
 
@@ -97,7 +98,7 @@ static void remote_free_one(struct lm_span *slab, uint64_t n)
     /* before the push and after the delivery (the push is a release): read in the child of a fork only */
     __atomic_fetch_add(&lm_remote_homeless, 1, __ATOMIC_RELAXED);
     lm_slab_send(slab, n, 0);
-    remote_push(slab, (uint32_t)n, (uint32_t)n);
+    remote_push(slab, (uint32_t)n, (uint32_t)n, 1);
     __atomic_fetch_sub(&lm_remote_homeless, 1, __ATOMIC_RELEASE);
 }
 

@@ -3,6 +3,19 @@
 
 #include <errno.h>
 
+/* The parts of the annex's word `remote`. */
+#define REMOTE_ONE ((uint32_t)1 << 17)
+
+static uint32_t remote_head(uint32_t word)
+{
+    return word >> 1 & 0xffff;
+}
+
+static uint32_t remote_count(uint32_t word)
+{
+    return word / REMOTE_ONE;
+}
+
 static size_t slab_annex_bytes(unsigned size_class)
 {
     return sizeof(struct lm_annex) + (lm_class[size_class].capacity + 1u) * sizeof(uint16_t);
@@ -112,15 +125,15 @@ void lm_slab_die_twice(const struct lm_span *slab, uint64_t n)
 
 unsigned lm_slab_collect(struct lm_span *slab, bool delivered)
 {
-    uint32_t *remote = &lm_slab_annex(slab)->remote, n, head = slab->head;
+    uint32_t *remote = &lm_slab_annex(slab)->remote, word, head = slab->head, n;
     unsigned count = 0;
 
     if (!delivered && __atomic_load_n(remote, __ATOMIC_RELAXED) <= LM_MAILED)
         return 0;
     /* acquire: pairs with the release in lm_slab_push_remote, so that the chain's links are seen */
-    n = delivered ? __atomic_exchange_n(remote, 0, __ATOMIC_ACQUIRE)
-                  : __atomic_fetch_and(remote, LM_MAILED, __ATOMIC_ACQUIRE);
-    for (n >>= 1; n; count++) {
+    word = delivered ? __atomic_exchange_n(remote, 0, __ATOMIC_ACQUIRE)
+                     : __atomic_fetch_and(remote, LM_MAILED, __ATOMIC_ACQUIRE);
+    for (n = remote_head(word); n; count++) {
         uint32_t next = lm_slab_link(slab, n) ^ LM_AWAY;
 
         if (LM_UNLIKELY(next >= (LM_LIVE ^ LM_AWAY))) /* live, or at home */
@@ -129,20 +142,22 @@ unsigned lm_slab_collect(struct lm_span *slab, bool delivered)
         head = n;
         n = next;
     }
+    if (LM_UNLIKELY(count != remote_count(word))) /* it led into another's chain, or out of one's own */
+        lm_slab_die_twice(slab, 0);
     slab->head = (uint16_t)head;
     return count;
 }
 
-bool lm_slab_push_remote(struct lm_span *slab, uint32_t head, uint32_t tail)
+bool lm_slab_push_remote(struct lm_span *slab, uint32_t head, uint32_t tail, uint32_t count)
 {
-    uint32_t *remote = &lm_slab_annex(slab)->remote, seen = __atomic_load_n(remote, __ATOMIC_RELAXED);
+    uint32_t *remote = &lm_slab_annex(slab)->remote, seen = __atomic_load_n(remote, __ATOMIC_RELAXED), word;
 
     if (LM_UNLIKELY(lm_slab_link(slab, tail) != LM_AWAY)) /* freed meanwhile, or taken: it is in another list too */
         lm_slab_die_twice(slab, tail);
-    do
-        lm_slab_send(slab, tail, seen >> 1);
-    while (
-        !__atomic_compare_exchange_n(remote, &seen, head << 1 | LM_MAILED, true, __ATOMIC_RELEASE, __ATOMIC_RELAXED));
+    do {
+        lm_slab_send(slab, tail, remote_head(seen));
+        word = (remote_count(seen) + count) * REMOTE_ONE | head << 1 | LM_MAILED;
+    } while (!__atomic_compare_exchange_n(remote, &seen, word, true, __ATOMIC_RELEASE, __ATOMIC_RELAXED));
     return !(seen & LM_MAILED);
 }
 

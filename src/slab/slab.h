@@ -20,8 +20,8 @@
  * What other threads free travels as a chain through the same links: whoever holds a block may write its link, the owner
  * all others. So a free from another thread touches the block as little as the owner's does, and from that moment on
  * everybody's free of it finds that it is not live. Should two threads free a block at the very same time, both may find
- * it live: then it stands in two chains, or in a chain and in the list, and the second that is taken meets a link that is
- * none of its kind. A list is never followed beyond a link that is away.
+ * it live: then it stands in two chains, or in a chain and in the list, and whoever takes them meets a link that is none of
+ * their kind, or a chain that is not as long as it should be. A list is never followed beyond a link that is away.
  *
  * Counting without counting: `countdown` falls by one at each local free, and nobody looks until it is 0;
  * malloc does not count at all. What 0 means depends on the state (span->kind):
@@ -43,7 +43,7 @@
  * not handed out; other threads write the link of a block that they were given, once, to free it. They push onto `remote`,
  * in a cache line of its own:
  *
- *   | first object of the list | LM_MAILED |
+ *   | length of the list (15) | its first object (16) | LM_MAILED |
  *
  * whose low bit says that the slab stands in (or travels to) a mailbox. The holder of the mailed bit owns mail_next. No
  * locks here. */
@@ -193,9 +193,9 @@ _Noreturn void lm_slab_die_twice(const struct lm_span *slab, uint64_t n) LM_COLD
  * mailed bit and gives it up. Dies with a report when an object has been freed twice. */
 unsigned lm_slab_collect(struct lm_span *slab, bool delivered);
 
-/* Pushes a chain of objects `head`..`tail` that are away. True when the caller has thereby taken the mailed bit, and must
+/* Pushes a chain of `count` objects `head`..`tail` that are away. True when the caller has thereby taken the mailed bit, and must
  * deliver the slab to its owner. */
-bool lm_slab_push_remote(struct lm_span *slab, uint32_t head, uint32_t tail);
+bool lm_slab_push_remote(struct lm_span *slab, uint32_t head, uint32_t tail, uint32_t count);
 
 /* True when the slab stands in a mailbox or on its way there; it must not be released then. */
 LM_INLINE bool lm_slab_is_mailed(const struct lm_span *slab)

@@ -161,7 +161,7 @@ static bool push_straight(struct lm_span *slab, void *p)
     if (!lm_slab_number(slab, p, &n))
         abort();
     lm_slab_send(slab, n, 0);
-    return lm_slab_push_remote(slab, (uint32_t)n, (uint32_t)n);
+    return lm_slab_push_remote(slab, (uint32_t)n, (uint32_t)n, 1);
 }
 
 /* A slab of the forking thread's own has become empty while another thread was about to deliver it. */

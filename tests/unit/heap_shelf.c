@@ -54,7 +54,7 @@ static void free_straight(void *p)
     if (!lm_slab_number(slab, p, &n))
         abort();
     lm_slab_send(slab, n, 0);
-    if (lm_slab_push_remote(slab, (uint32_t)n, (uint32_t)n))
+    if (lm_slab_push_remote(slab, (uint32_t)n, (uint32_t)n, 1))
         lm_remote_deliver(slab);
 }
 

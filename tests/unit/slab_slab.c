@@ -169,8 +169,8 @@ static void remote_lists_come_home(void **state)
     lm_slab_send(slab, a, 0);
     lm_slab_send(slab, b, a);
     lm_slab_send(slab, c, 0);
-    assert_true(lm_slab_push_remote(slab, b, a)); /* the first push takes the mailed bit */
-    assert_false(lm_slab_push_remote(slab, c, c));
+    assert_true(lm_slab_push_remote(slab, b, a, 2)); /* the first push takes the mailed bit */
+    assert_false(lm_slab_push_remote(slab, c, c, 1));
     assert_true(lm_slab_is_mailed(slab));
     for (uint32_t n = a; n <= c; n++) { /* free for everybody, but not in the list */
         assert_true(lm_slab_is_free(slab, lm_slab_object(slab, n)));
@@ -201,7 +201,7 @@ static void chains_are_counted(void **state)
 
     (void)state;
     for (int i = 0; i < STEPS; i++) {
-        uint32_t head = 0, tail = 0, length = (uint32_t)unit_below(&seed, 40);
+        uint32_t head = 0, tail = 0, count = 0, length = (uint32_t)unit_below(&seed, 40);
 
         for (; length && (live < lm_slab_capacity(slab) - away); length--) {
             uint32_t n = take_number(slab);
@@ -212,11 +212,12 @@ static void chains_are_counted(void **state)
             lm_slab_send(slab, n, head);
             tail = tail ? tail : n;
             head = n;
+            count++;
             live--;
             away++;
         }
         if (head)
-            lm_slab_push_remote(slab, head, tail);
+            lm_slab_push_remote(slab, head, tail, count);
         assert_int_equal(lm_slab_check(slab), 0);
         if (unit_below(&seed, 3) == 0) {
             assert_int_equal(lm_slab_collect(slab, unit_below(&seed, 2)), away);
@@ -267,7 +268,7 @@ static void dies(void (*body)(struct lm_span *slab, uint32_t n))
 static void owner_is_later(struct lm_span *slab, uint32_t n)
 {
     lm_slab_send(slab, n, 0);
-    lm_slab_push_remote(slab, n, n);
+    lm_slab_push_remote(slab, n, n, 1);
     lm_slab_push(slab, n);
     lm_slab_collect(slab, true);
 }
@@ -276,7 +277,7 @@ static void owner_is_later(struct lm_span *slab, uint32_t n)
 static void owner_is_quick(struct lm_span *slab, uint32_t n)
 {
     lm_slab_send(slab, n, 0);
-    lm_slab_push_remote(slab, n, n);
+    lm_slab_push_remote(slab, n, n, 1);
     lm_slab_push(slab, n);
     lm_slab_pop(slab);
     lm_slab_collect(slab, true);
@@ -287,7 +288,7 @@ static void bucket_is_late(struct lm_span *slab, uint32_t n)
 {
     lm_slab_send(slab, n, 0);
     lm_slab_push(slab, n);
-    lm_slab_push_remote(slab, n, n);
+    lm_slab_push_remote(slab, n, n, 1);
 }
 
 /* The owner's store is the earlier: its list leads into the chain, and is not followed. */
@@ -304,9 +305,22 @@ static void both_are_others(struct lm_span *slab, uint32_t n)
 {
     lm_slab_send(slab, n, 0);
     lm_slab_send(slab, n, 0);
-    lm_slab_push_remote(slab, n, n);
+    lm_slab_push_remote(slab, n, n, 1);
     lm_slab_collect(slab, true);
-    lm_slab_push_remote(slab, n, n);
+    lm_slab_push_remote(slab, n, n, 1);
+}
+
+/* Two others, one of which has freed another object before: the other's store cuts that off its chain. */
+static void chain_is_cut(struct lm_span *slab, uint32_t n)
+{
+    uint32_t before = take_number(slab);
+
+    lm_slab_send(slab, before, 0);
+    lm_slab_send(slab, n, before);
+    lm_slab_send(slab, n, 0);
+    lm_slab_push_remote(slab, n, n, 1);
+    lm_slab_push_remote(slab, n, before, 2);
+    lm_slab_collect(slab, true);
 }
 
 static void frees_at_the_same_time_are_found(void **state)
@@ -317,6 +331,7 @@ static void frees_at_the_same_time_are_found(void **state)
     dies(bucket_is_late);
     dies(owner_is_earlier);
     dies(both_are_others);
+    dies(chain_is_cut);
 }
 
 int main(void)
