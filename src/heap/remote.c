@@ -2,8 +2,8 @@
  *
  *   free ──> bucket of the slab ──(when full, displaced, or at a flush)──> slab->remote ──> owner's mailbox
  *
- * A thread gathers its frees of foreign blocks in buckets, one for each slab, and pushes a bucket onto the slab
- * with one atomic step. Whoever finds the slab's mailed bit clear has set it with the same step and must
+ * A thread gathers its frees of foreign blocks in buckets, one for each slab: chains through the blocks' links in the
+ * slab's annex, which from then on say that the blocks are free. It pushes a bucket onto the slab with one atomic step. Whoever finds the slab's mailed bit clear has set it with the same step and must
  * deliver the slab: push it onto the mailbox of its owner, a stack of slabs. The owner takes the whole stack
  * when it next needs memory, clears each slab's mailed bit and takes its remote list with one exchange.
  *
@@ -17,16 +17,15 @@
  * it interrupted shows by a note (lm_remote_is_mine) that it has such slabs in its hands: then the child leaves all as
  * it is, for that thread to go on with.
  *
- * What is gathered is bounded by count and bytes for each bucket, by count for a thread, and sets out when the
- * thread's heap grows, when it trims, and when it ends. */
+ * What is gathered is bounded by count and bytes for each bucket, and sets out when the thread's heap grows, when it trims,
+ * and when it ends. */
 #include "heap/room.h"
 
 #include <errno.h>
 
 enum {
-    BUCKET_BYTES =
-        8 << 10,      /* of blocks in a bucket, at most, when they are more than one: 1 MiB in all of a thread's */
-    FREES_ALONE = 32, /* of a thread that has no heap, before it gets one */
+    BUCKET_BYTES = 8 << 10, /* of blocks in a bucket, at the most, or one: 1 MiB in all of a thread's */
+    FREES_ALONE = 32,       /* of a thread that has no heap, before it gets one */
 };
 
 uint32_t lm_remote_homeless;

@@ -179,6 +179,18 @@ unsigned lm_slab_count_free(const struct lm_span *slab)
     return count;
 }
 
+/* Others may be pushing: what is in the list stays there, and in its order. */
+static int slab_check_remote(const struct lm_span *slab)
+{
+    uint32_t word = __atomic_load_n(&lm_slab_annex(slab)->remote, __ATOMIC_ACQUIRE), count = 0;
+
+    for (uint32_t n = remote_head(word); n; n = lm_slab_link(slab, n) ^ LM_AWAY, count++)
+        if (n > slab->carved || count == remote_count(word) || lm_slab_is_home(slab, n) ||
+            lm_slab_link(slab, n) == LM_LIVE)
+            return __LINE__;
+    return count == remote_count(word) ? 0 : __LINE__;
+}
+
 int lm_slab_check(const struct lm_span *slab)
 {
     const struct lm_class *class = &lm_class[slab->size_class];
@@ -198,5 +210,5 @@ int lm_slab_check(const struct lm_span *slab)
         return __LINE__;
     if (slab->kind == LM_SLAB_FULL && (slab->carved != class->capacity || slab->countdown == 0))
         return __LINE__;
-    return 0;
+    return slab_check_remote(slab);
 }
