@@ -101,13 +101,13 @@ inline mourn()
     :: id ->
         s = SLAB_OF(id);
         if
-        :: id < FIRST(s) + slab[s].carved && link[id] != OUT -> /* free, and found as such */
+        :: id < FIRST(s) + slab[s].carved && link[id] < OUT -> /* free, and found as such */
             assert(ghost[id] == HOME || ghost[id] == POPPED);
             ghost[id] = HOME
         :: else ->
             last = slab[s].remote;
             do
-            :: last && last != id -> last = next[last]
+            :: last && last != id -> last = link[last] - SENT
             :: else -> break
             od;
             lost[id] = slab[s].kind != SPAN_FREE && last != id && ghost[id] != LIVE + 0
@@ -164,7 +164,13 @@ inline orphans_after_fork()
                 :: last > FIRST(s) ->
                     last--;
                     if
-                    :: link[last] != OUT -> link[last] = slab[s].free; slab[s].free = last
+#ifdef MUTANT_SENT_BELIEVED
+                    :: link[last] != OUT ->
+#else
+                    :: link[last] < OUT ->
+#endif
+                        link[last] = slab[s].free;
+                        slab[s].free = last
                     :: else
                     fi
                 :: else -> break

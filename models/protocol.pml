@@ -7,9 +7,9 @@
  *                can look are one step
  *
  * An object is a number from 1, slab after slab; 0 is NULL. Lists of slabs are a field of the slab that says in which
- * list it stands: they are written by one thread, or under a lock, so their links say nothing new. The free list (out of
- * line, by numbers), the remote list (through the objects, marked) and the mailbox are linked as in the code. One size
- * class; a slab's reserve is one object.
+ * list it stands: they are written by one thread, or under a lock, so their links say nothing new. The free list and the
+ * remote list (both through the links, out of line) and the mailbox are linked as in the code. One size class; a slab's
+ * reserve is one object.
  *
  * ghost[] is what is true of an object, whatever the lists say; place[] where a mailed slab is. Neither is read by a
  * step of the protocol. */
@@ -20,6 +20,7 @@
 #define CLOSED 99  /* LM_MAILBOX_CLOSED */
 #define ORPHANS 98 /* the list of orphans */
 #define OUT 97     /* LM_LIVE, as a link: the object is handed out */
+#define SENT 100   /* LM_AWAY, to be added to a link: it has been freed by another thread */
 
 /* span->kind */
 #define SPAN_FREE 0
@@ -55,8 +56,7 @@ typedef Slab {
     byte list; /* heap, ORPHANS, or 0 */
 }
 Slab slab[SLABS + 1];
-byte link[OBJECTS + 1];                    /* in the annex */
-byte next[OBJECTS + 1], mark[OBJECTS + 1]; /* in the object, on its way home; mark: next + 1 when it is marked */
+byte link[OBJECTS + 1]; /* in the annex */
 byte ghost[OBJECTS + 1], place[SLABS + 1];
 byte mailbox[HEAPS + 1], current[HEAPS + 1];
 bit busy[HEAPS + 1], idle[HEAPS + 1];
@@ -72,18 +72,20 @@ byte heaps_lock, orphans_lock, pages_lock; /* _pid + 1 of the holder */
 
 /* -- slab/slab.c ---------------------------------------------------------------------------------------------- */
 
-inline object_link(object, to)
+/* lm_slab_send */
+inline send(object, to)
 {
-    TOGETHER { next[object] = to; mark[object] = to + 1 }
+    link[object] = SENT + to
 }
 
 /* lm_slab_push_remote; sets done when the caller has taken the mailed bit. */
 inline push_remote(sl, first, tail)
 {
     assert(slab[sl].kind != SPAN_FREE && slab[sl].made); /* a block of it is in our hands */
+    assert(link[tail] == SENT); /* else lm_slab_die_twice */
     seen = slab[sl].remote;
     do
-    :: object_link(tail, seen);
+    :: send(tail, seen);
        d_step {
            got = slab[sl].remote == seen;
            if
@@ -123,20 +125,24 @@ inline collect(sl, delivered)
         fi
     }
     TOGETHER {
+        last = slab[sl].free;
         do
         :: head ->
             d_step {
-                assert(mark[head] == next[head] + 1); /* else lm_slab_die_overwritten */
-                assert(link[head] == OUT);            /* else slab_die_twice */
+                assert(link[head] >= SENT); /* else lm_slab_die_twice */
                 assert(ghost[head] == AWAY);
-                mark[head] = 0;
-                link[head] = slab[sl].free; /* from here on it is free, whatever head says */
+                got = link[head] - SENT;
+                link[head] = last; /* from here on it is free, whatever head says */
                 ghost[head] = HOME;
-                n++
+                n++;
+                last = head;
+                head = got;
+                got = 0
             }
-            d_step { slab[sl].free = head; head = next[head] }
         :: else -> break
-        od
+        od;
+        slab[sl].free = last;
+        last = 0
     }
 }
 
@@ -146,7 +152,7 @@ inline pop(sl, to)
     TOGETHER {
         d_step {
             o = slab[sl].free;
-            assert(link[o] != OUT);
+            assert(link[o] < OUT);
             assert(ghost[o] == HOME); /* else handed out twice */
             ghost[o] = POPPED
         }
@@ -154,7 +160,8 @@ inline pop(sl, to)
         :: slab[sl].free = link[o]; link[o] = OUT
 #if FINE
         :: d_step { last = link[o]; link[o] = OUT }
-           d_step { slab[sl].free = last; last = 0 }
+           slab[sl].free = last;
+        last = 0
 #endif
         fi;
         d_step { ghost[o] = LIVE + to; o = 0 }
@@ -168,7 +175,7 @@ inline count_free(sl)
         n = 0;
         last = FIRST(sl);
         do
-        :: last < FIRST(sl) + slab[sl].carved -> n = n + (link[last] != OUT); last++
+        :: last < FIRST(sl) + slab[sl].carved -> n = n + (link[last] < OUT); last++
         :: else -> break
         od;
         last = 0
@@ -506,7 +513,8 @@ inline bucket_free(object)
         :: bucket_slab == 0 -> bucket_slab = SLAB_OF(object); bucket_tail = object
         :: else
         fi;
-        object_link(object, bucket_head);
+        assert(link[object] == OUT);
+        send(object, bucket_head);
         bucket_head = object
     }
 }
@@ -515,6 +523,8 @@ inline bucket_free(object)
 inline straight_free(object)
 {
     s = SLAB_OF(object);
+    assert(link[object] == OUT);
+    send(object, 0);
     push_remote(s, object, object);
     if
     :: done -> deliver(s)

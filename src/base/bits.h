@@ -53,19 +53,6 @@ LM_INLINE unsigned lm_lowest_bit(size_t x)
     return (unsigned)__builtin_ctzl(x);
 }
 
-/* True unless the word, which other threads may be writing, is 0. */
-LM_INLINE bool lm_word_is_set(const uint64_t *word)
-{
-#ifdef __x86_64__
-    bool set;
-
-    __asm__ volatile("cmpq $0, %1" : "=@ccne"(set) : "m"(*word));
-    return set;
-#else
-    return __atomic_load_n(word, __ATOMIC_RELAXED) != 0;
-#endif
-}
-
 LM_INLINE size_t lm_min(size_t a, size_t b)
 {
     return a < b ? a : b;

@@ -50,18 +50,6 @@ LM_INLINE void lm_count_raise(uint64_t *counter, uint64_t value)
         ;
 }
 
-/* word &= mask; what it was. Acquire and release: pairs with whoever set the bits. */
-LM_INLINE uintptr_t lm_word_and(uintptr_t *word, uintptr_t mask)
-{
-    uintptr_t seen;
-
-    if (!lm_is_single())
-        return __atomic_fetch_and(word, mask, __ATOMIC_ACQ_REL);
-    seen = __atomic_load_n(word, __ATOMIC_RELAXED);
-    __atomic_store_n(word, seen & mask, __ATOMIC_RELAXED);
-    return seen;
-}
-
 /* Sets a flag; what it was. Acquire and release: pairs with itself. */
 LM_INLINE uint32_t lm_flag_swap(uint32_t *flag, uint32_t value)
 {

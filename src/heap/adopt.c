@@ -191,7 +191,6 @@ static void orphan_find(struct lm_span *slab, void *arg)
     }
     /* every mailed bit is void: whoever was to deliver is gone, or is this thread, which was not at it
      * (lm_remote_is_mine) */
-    lm_slab_forget_buckets(slab);
     if (orphan_keeps_owner(slab, search->mine) && !lm_slab_is_mailed(slab))
         return;
     lm_slab_annex(slab)->mail_next = search->found ? lm_span_id_of(search->found) : 0;
@@ -210,8 +209,6 @@ void lm_orphans_after_fork(struct lm_heap *mine)
         mine->mailbox = 0;
     lm_percpu_fork_mail();
     lm_page_each(orphan_find, &search);
-    if (mine)
-        lm_remote_reopen(mine);
     while (search.unmade) {
         slab = lm_span_at(search.unmade);
         search.unmade = slab->next;

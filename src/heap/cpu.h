@@ -20,19 +20,21 @@ extern struct lm_lock lm_cpus_lock;
 extern struct lm_cpu **lm_cpu_table;                     /* by index; entries atomic; NULL: not met yet */
 extern struct lm_rseq_list lm_cpu_stopped[LM_CPU_LISTS]; /* what a CPU's table entry shows while it is stopped */
 
-unsigned lm_cpu_slots(unsigned list);                           /* of a list */
-void lm_cpu_give(struct lm_cpu *cpu, struct lm_object *object); /* a block goes home; under the CPU's lock */
-void lm_cpu_drain(bool leave);                                  /* lm_percpu_drain; with leave, slabs become orphans */
+unsigned lm_cpu_slots(unsigned list);                /* of a list */
+void lm_cpu_give(struct lm_cpu *cpu, const void *p); /* a block that is away goes home; under the CPU's lock */
+void lm_cpu_drain(bool leave);                       /* lm_percpu_drain; with leave, slabs become orphans */
 
 LM_INLINE struct lm_cpu *lm_cpu_at(uint32_t i)
 {
     return __atomic_load_n(&lm_cpu_table[i], __ATOMIC_ACQUIRE); /* pairs with percpu_make */
 }
 
-LM_INLINE struct lm_span *lm_cpu_slab_of(const struct lm_object *object)
+LM_INLINE struct lm_span *lm_cpu_slab_of(const void *p)
 {
-    struct lm_span *span = lm_span_of(object);
+    struct lm_span *span;
 
+    if (!lm_span_find_fast(p, &span))
+        span = lm_span_of(p);
     return lm_span_kind(span) == LM_CONT ? lm_slab_head(span) : span;
 }
 

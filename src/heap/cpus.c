@@ -44,8 +44,6 @@ static void percpu_empty(struct lm_cpu *cpu)
 
         for (unsigned at = list->begin; at < list->top; at++) {
             lm_rseq_found(slot[at]);
-            if (i == LM_CPU_FOREIGN)
-                lm_slab_close_bucket(lm_cpu_slab_of(slot[at]));
             lm_cpu_give(cpu, slot[at]);
         }
         list->top = list->begin;
@@ -120,13 +118,13 @@ static int percpu_check_lists(const struct lm_cpu *cpu)
         if (list->top < list->begin || list->top > list->end || list->end - list->begin != (int)lm_cpu_slots(i))
             return __LINE__;
         for (unsigned at = list->begin; at < list->top; at++) {
-            const struct lm_object *object = slot[at];
-            const struct lm_span *slab = lm_cpu_slab_of(object);
+            const struct lm_span *slab = lm_cpu_slab_of(slot[at]);
+            uint64_t n;
 
             lm_rseq_found(slot[at]);
-            if (lm_span_kind(slab) < LM_SLAB_CURRENT || !lm_slab_holds(slab, object))
+            if (lm_span_kind(slab) < LM_SLAB_CURRENT || !lm_slab_holds(slab, slot[at]))
                 return __LINE__;
-            if (object->next || !lm_object_is_marked(object))
+            if (!lm_slab_number(slab, slot[at], &n) || lm_slab_link(slab, n) != LM_AWAY)
                 return __LINE__;
             if (i != LM_CPU_FOREIGN && slab->size_class != i)
                 return __LINE__;
@@ -195,8 +193,6 @@ void lm_percpu_fork_mail(void)
 {
     uint32_t i = 0;
 
-    for (struct lm_cpu *cpu = lm_cpu_next(&i); cpu; cpu = lm_cpu_next(&i)) {
+    for (struct lm_cpu *cpu = lm_cpu_next(&i); cpu; cpu = lm_cpu_next(&i))
         cpu->heap.mailbox = 0;
-        lm_remote_reopen(&cpu->heap);
-    }
 }

@@ -6,9 +6,7 @@
  *   a slab                                                 on an object's boundary, carved, not free
  *   a large span                                           its start
  *
- * A block is free when its link says so. It may also be on its way home from another thread; then it carries a mark, which
- * contains a secret and the block's own address, so that a live block shows it only if the program wrote back what it
- * read there after a free. */
+ * A block is free when its link says so, whether it is at home or on its way there from another thread. */
 #include "heap/room.h"
 
 #include <errno.h>
@@ -96,11 +94,6 @@ _Noreturn static LM_COLD void misuse_of_free(const char *verb, const void *p)
     misuse(fault, p);
 }
 
-static bool block_is_free(const struct lm_span *slab, const void *p)
-{
-    return lm_slab_is_free(slab, p) || ((lm_slab_is_awaited(slab) || lm_span_is_cpu(slab)) && lm_object_is_marked(p));
-}
-
 struct lm_span *lm_block_span(const void *p, const char *verb)
 {
     struct lm_span *span = lm_span_of(p);
@@ -115,7 +108,7 @@ struct lm_span *lm_block_span(const void *p, const char *verb)
     if (lm_span_kind(span) >= LM_SLAB_CURRENT) {
         if (!lm_slab_holds(span, p))
             misuse_of(verb, p);
-        if (block_is_free(span, p))
+        if (lm_slab_is_free(span, p))
             misuse_of_free(verb, p);
     } else if (lm_span_kind(span) != LM_LARGE || p != lm_span_start(span)) {
         misuse_of(verb, p);
@@ -143,22 +136,30 @@ static void free_local(struct lm_span *slab, void *p)
         lm_heap_push_zero(slab);
 }
 
-/* The commonest reasons for the slow road: a block of another thread's slab, or a private heap's. Proves as much as lm_block_span does;
- * false, and nothing done, when the block needs a closer look. */
-static bool free_foreign(void *p)
+/* True, and *n: a block of a slab of somebody else's starts at p, and it is live. Proves as much as lm_block_span does;
+ * what is not proved may be a block that needs a closer look. */
+LM_INLINE bool foreign_number(const struct lm_span *slab, const void *p, uint64_t *n)
 {
-    struct lm_span *slab;
+    if (lm_span_kind(slab) < LM_SLAB_CURRENT || lm_span_is_private(slab) || !lm_slab_number(slab, p, n))
+        return false;
+    return *n <= __atomic_load_n(&slab->carved, __ATOMIC_RELAXED) && lm_slab_link(slab, *n) == LM_LIVE;
+}
 
-    if (!lm_span_find_fast(p, &slab) || lm_span_kind(slab) < LM_SLAB_CURRENT)
-        return false;
-    if (lm_span_is_private(slab))
-        return lm_private_push(slab, p);
-    if (lm_slab_owner(slab) == lm_heap_mine() || !lm_slab_holds(slab, p))
-        return false;
-    if (block_is_free(slab, p))
-        return false;
-    lm_remote_free(slab, p);
-    return true;
+void lm_heap_free_foreign(struct lm_span *slab, void *p)
+{
+    struct lm_heap *heap = lm_heap_mine();
+    uint64_t n;
+
+    if (LM_UNLIKELY(lm_config.stats || lm_config.single)) {
+        lm_heap_free(p);
+    } else if (LM_UNLIKELY(!foreign_number(slab, p, &n))) {
+        if (lm_span_kind(slab) < LM_SLAB_CURRENT || !lm_span_is_private(slab) || !lm_private_push(slab, p))
+            lm_heap_free(p);
+    } else if (LM_LIKELY(heap != NULL)) {
+        lm_remote_gather(heap, slab, n);
+    } else {
+        lm_remote_free(slab, n);
+    }
 }
 
 void lm_heap_free(void *p)
@@ -166,9 +167,10 @@ void lm_heap_free(void *p)
     int saved;
     struct lm_heap *heap;
     struct lm_span *span;
+    uint64_t n;
 
     lm_single_guard();
-    if (!p || (!lm_config.stats && free_foreign(p)))
+    if (!p)
         return;
     saved = errno;
     if (!lm_span_of(p)) {
@@ -187,8 +189,8 @@ void lm_heap_free(void *p)
         lm_span_free(span);
     else if (heap && lm_slab_owner(span) == heap)
         free_local(span, p);
-    else
-        lm_remote_free(span, p);
+    else if (lm_slab_number(span, p, &n))
+        lm_remote_free(span, n);
     lm_scavenge_tell(LM_SCAVENGE_FREED);
     errno = saved;
 }

@@ -29,7 +29,7 @@
 enum {
     LM_DIRECT_MAX = 1024,           /* sizes up to it find their slab by size, larger ones by class */
     LM_DIRECT_CLASSES = 32,         /* classes of these sizes */
-    LM_BUCKETS = 64,                /* slabs of other threads whose frees are gathered at a time */
+    LM_BUCKETS = 128,               /* slabs of other threads whose frees are gathered at a time */
     LM_MAILBOX_CLOSED = 0x00ffffff, /* no span has this id: arena 0 is smaller */
 };
 
@@ -48,8 +48,8 @@ enum {
 /* Frees of one foreign slab's blocks, on their way. */
 struct lm_bucket {
     struct lm_span *slab; /* NULL: empty */
-    struct lm_object *head, *tail;
-    uint32_t count;
+    uint16_t head, tail;  /* objects: the last that came in, and the first */
+    uint16_t room, most;  /* for so many more, and in all */
 };
 
 /* What the common path of malloc reads: the slabs to allocate from. */
@@ -69,7 +69,7 @@ struct lm_heap {
     struct lm_span *current[LM_CLASSES]; /* or lm_slab_none */
     struct lm_lists lists;
     const struct lm_bias *inside; /* atomic: that its thread is in without the lock (bias.h) */
-    uint32_t pending;             /* blocks in buckets */
+    uint32_t pending;             /* buckets that are not empty */
     uint16_t colour;              /* of the next slab */
     uint8_t tag;                  /* LM_TAG_*: in the owner field of its slabs; the common path is off */
     struct lm_heap *next;         /* in the registry, for ever */
@@ -106,22 +106,25 @@ LM_INLINE void *lm_heap_pop_class(unsigned size_class)
 
 void lm_heap_push_zero(struct lm_span *slab);
 
-/* Frees into the caller's own slab. False, and nothing done: it is not the start of a block of the caller's, or
- * is free already, or is not for the common path to judge. */
+/* Frees p, which may be anything, and whose descriptor is not one of a slab of the caller's. Keeps errno. */
+void lm_heap_free_foreign(struct lm_span *slab, void *p);
+
+/* Frees into the caller's own slab, or passes on what is not. False, and nothing done: it is not the start of a block,
+ * or is free already, or is not for the common path to judge. */
 LM_INLINE bool lm_heap_push(void *p)
 {
     struct lm_span *slab;
     uint64_t n;
     if (LM_UNLIKELY(!lm_span_find_fast(p, &slab)))
         return false;
-    if (LM_UNLIKELY(__atomic_load_n(&slab->owner, __ATOMIC_RELAXED) != (void *)lm_heap_self))
-        return false;
+    if (LM_UNLIKELY(__atomic_load_n(&slab->owner, __ATOMIC_RELAXED) != (void *)lm_heap_self)) {
+        lm_heap_free_foreign(slab, p);
+        return true;
+    }
     if (LM_UNLIKELY(!lm_slab_number(slab, p, &n)) && LOAM_HARDENING)
         return false;
     if (LM_UNLIKELY(lm_slab_link(slab, n) != LM_LIVE) && LOAM_HARDENING)
-        return false; /* free already */
-    if (LM_UNLIKELY(lm_slab_is_awaited(slab)) && LOAM_HARDENING)
-        return false; /* perhaps freed by another thread */
+        return false; /* free already, or freed by another thread */
     lm_slab_push(slab, n);
     if (LM_UNLIKELY(--slab->countdown == 0))
         lm_heap_push_zero(slab);
@@ -139,7 +142,7 @@ void *lm_heap_malloc_aligned(size_t size, size_t align);
 
 /* Frees a block of any kind and any thread; aborts with a report when it is none. Keeps errno. NULL is
  * allowed. */
-void lm_heap_free(void *p);
+void lm_heap_free(void *p) LM_NOINLINE;
 
 /* As realloc with p and size not 0: contents kept up to the smaller size; NULL with ENOMEM leaves the block. */
 void *lm_heap_realloc(void *p, size_t size);
@@ -164,7 +167,7 @@ void lm_heap_flush(void);
 
 /* -- threads, start, fork --------------------------------------------------------------------------------- */
 
-/* Once, before anything else: secret and key. The caller has read the options. */
+/* Once, before anything else. The caller has read the options. */
 void lm_heap_start(void);
 
 /* After it, and again while nothing is allocated and the options have changed. */

@@ -110,25 +110,29 @@ bool lm_percpu_is_used(void)
 
 /* -- blocks in and out of slabs, by the batch -------------------------------------------------------------------- */
 
-/* Dies when somebody wrote to a block while it was in a list. */
-static void percpu_prove(const struct lm_object *object)
+/* A block that comes out of a list is its finder's. Its slab and number; dies when it has been freed a second time. */
+static uint64_t percpu_found(const void *p, struct lm_span **slab)
 {
-    if (LM_UNLIKELY(!lm_object_is_marked(object)))
-        lm_slab_die_overwritten(lm_cpu_slab_of(object), object);
+    uint64_t n;
+
+    *slab = lm_cpu_slab_of(p);
+    lm_slab_number(*slab, p, &n);
+    if (LM_UNLIKELY(lm_slab_link(*slab, n) != LM_AWAY))
+        lm_slab_die_twice(*slab, n);
+    return n;
 }
 
 /* A block goes back to its slab, or sets out for it. Under the CPU's lock. */
-void lm_cpu_give(struct lm_cpu *cpu, struct lm_object *object)
+void lm_cpu_give(struct lm_cpu *cpu, const void *p)
 {
-    struct lm_span *slab = lm_cpu_slab_of(object);
+    struct lm_span *slab;
+    uint64_t n = percpu_found(p, &slab);
 
-    percpu_prove(object);
     if (lm_slab_owner(slab) != &cpu->heap) {
-        lm_remote_gather(&cpu->heap, slab, object);
+        lm_remote_gather(&cpu->heap, slab, n);
         return;
     }
-    object->mark = 0; /* when the block is handed out again, nothing shall look like a mark */
-    lm_slab_put(slab, object);
+    lm_slab_push(slab, n);
     if (--slab->countdown == 0)
         lm_heap_push_zero(slab);
 }
@@ -153,20 +157,22 @@ static void percpu_care(void)
 }
 
 /* More fresh blocks than the one that is wanted, when they are there already and small. Under the CPU's lock. */
-static unsigned percpu_take_more(struct lm_cpu *cpu, unsigned size_class, struct lm_object **out)
+static unsigned percpu_take_more(struct lm_cpu *cpu, unsigned size_class, void **out)
 {
     struct lm_span *slab = cpu->heap.current[size_class];
     unsigned most = (unsigned)lm_min(lm_cpu_slots(size_class) / 2, FILL_BYTES / lm_class[size_class].size), n = 0;
 
-    while (n + 1 < most && slab->head)
-        out[n++] = lm_slab_pop(slab);
+    for (uint64_t number; n + 1 < most && (out[n] = lm_slab_pop(slab)) != NULL; n++) {
+        lm_slab_number(slab, out[n], &number);
+        lm_slab_send(slab, number, 0);
+    }
     return n;
 }
 
 /* The list of a class is empty: fills it from the slabs of the CPU. */
 static void *percpu_fill(unsigned size_class, bool *zeroed)
 {
-    struct lm_object *more[BATCH];
+    void *more[BATCH];
     struct lm_cpu *cpu = percpu_here();
     struct lm_rseq_area *area = lm_rseq_area();
     unsigned n = 0, done = 0;
@@ -182,9 +188,7 @@ static void *percpu_fill(unsigned size_class, bool *zeroed)
         n = percpu_take_more(cpu, size_class, more);
     colour ^= cpu->heap.colour;
     lm_lock_release(&cpu->lock);
-    for (unsigned i = n; i-- > 0;) /* the first of the slab's list is the first to be handed out */
-        lm_object_link(more[i], NULL);
-    for (done = n; done > 0; done--)
+    for (done = n; done > 0; done--) /* the first of the slab's list is the first to be handed out */
         if (lm_rseq_push(area, list_offset(size_class), lm_heap_tag(&cpu->heap), more[done - 1]) != LM_RSEQ_DONE)
             break;
     if (done) { /* the thread has been moved, or another filled the list */
@@ -201,15 +205,16 @@ static void *percpu_fill(unsigned size_class, bool *zeroed)
 void *lm_percpu_malloc(unsigned size_class, bool *zeroed)
 {
     struct lm_rseq_area *area = lm_rseq_area();
-    struct lm_object *object = NULL;
-    void *p;
+    struct lm_span *slab;
+    void *p = NULL;
 
     if (LM_LIKELY(lm_rseq_registered(area)))
-        object = lm_rseq_pop(area, list_offset(size_class));
-    if (LM_LIKELY(object != NULL)) {
-        percpu_prove(object);
-        object->mark = 0;
-        return object;
+        p = lm_rseq_pop(area, list_offset(size_class));
+    if (LM_LIKELY(p != NULL)) {
+        uint64_t n = percpu_found(p, &slab);
+
+        lm_slab_set_link(slab, n, LM_LIVE);
+        return p;
     }
     p = percpu_fill(size_class, zeroed);
     if (!p && lm_heap_trim(0) > 0)
@@ -218,9 +223,9 @@ void *lm_percpu_malloc(unsigned size_class, bool *zeroed)
 }
 
 /* A block, and the last ones of a list, go to their slabs. False, and nothing done: no memory. */
-static LM_NOINLINE bool percpu_flush(unsigned list, unsigned most, struct lm_object *object)
+static LM_NOINLINE bool percpu_flush(unsigned list, unsigned most, const void *p)
 {
-    struct lm_object *batch[BATCH];
+    void *batch[BATCH];
     struct lm_rseq_area *area = lm_rseq_area();
     struct lm_cpu *cpu = percpu_here();
     unsigned n = 0;
@@ -231,40 +236,35 @@ static LM_NOINLINE bool percpu_flush(unsigned list, unsigned most, struct lm_obj
     while (n < most && (batch[n] = lm_rseq_pop(area, list_offset(list))) != NULL)
         n++;
     lm_lock_take(&cpu->lock);
-    lm_cpu_give(cpu, object);
-    for (unsigned i = 0; i < n; i++) {
-        if (list == LM_CPU_FOREIGN)
-            lm_slab_close_bucket(lm_cpu_slab_of(batch[i]));
+    lm_cpu_give(cpu, p);
+    for (unsigned i = 0; i < n; i++)
         lm_cpu_give(cpu, batch[i]);
-    }
     lm_lock_release(&cpu->lock);
     errno = saved;
     return true;
 }
 
-bool lm_percpu_free(struct lm_span *slab, void *p)
+bool lm_percpu_free(struct lm_span *slab, uint64_t n)
 {
     struct lm_rseq_area *area;
     enum lm_rseq_result result;
     unsigned list = slab->size_class;
     const void *owner;
+    void *p = lm_slab_object(slab, (uint32_t)n);
 
     if (!__atomic_load_n(&lm_percpu_on, __ATOMIC_ACQUIRE))
         return false;
     area = lm_rseq_area();
     if (!lm_rseq_registered(area))
         return false;
-    lm_object_link(p, NULL);
+    lm_slab_send(slab, n, 0);
     owner = __atomic_load_n(&slab->owner, __ATOMIC_RELAXED); /* a hint: what leaves the list is looked at again */
     result = lm_rseq_push(area, list_offset(list), owner, p);
     if (result == LM_RSEQ_FOREIGN) {
         list = LM_CPU_FOREIGN;
         if (lm_slab_object_size(slab) > FOREIGN_MAX)
             return percpu_flush(list, 0, p); /* a list of such blocks would hold too many bytes */
-        lm_slab_open_bucket(slab);           /* the list is one: the owner must know that frees are under way */
         result = lm_rseq_push(area, list_offset(list), NULL, p);
-        if (result != LM_RSEQ_DONE)
-            lm_slab_close_bucket(slab);
     }
     return LM_LIKELY(result == LM_RSEQ_DONE) || percpu_flush(list, (lm_cpu_slots(list) + 1) / 2, p);
 }

@@ -19,8 +19,8 @@
  *
  * Draining takes a CPU's lists away (stopped lists are full and empty at once) and fences before it looks at them.
  *
- * Invariant (lm_percpu_check): every block in a list is marked as free with no link, lies in a slab, and in a class
- * list has that class. Blocks in lists count as live in their slabs.
+ * Invariant (lm_percpu_check): every block in a list is away, with no object behind it, and in a class list has that
+ * class. Blocks in lists count as live in their slabs.
  *
  * Locks: LM_RANK_CPUS guards the table of CPUs and draining; LM_RANK_CPU, one a CPU, its slabs and buckets; both are taken
  * by fork. Signals: the sequences are safe, the rest is as the heap. Metadata: lm_meta_alloc, never freed. */
@@ -40,9 +40,9 @@ void lm_percpu_decide(size_t threads);
 /* A block of the class, or NULL: no memory. Only while lm_percpu_on. */
 void *lm_percpu_malloc(unsigned size_class, bool *zeroed);
 
-/* Frees a block that is proved to be one and of no private heap. False, and nothing done: threads are not served by CPUs,
- * or this one cannot be. Keeps errno. */
-bool lm_percpu_free(struct lm_span *slab, void *p);
+/* Frees object n of a slab, which is proved to be live and of no private heap. False, and nothing done: threads are not
+ * served by CPUs, or this one cannot be. Keeps errno. */
+bool lm_percpu_free(struct lm_span *slab, uint64_t n);
 
 /* Empties every CPU's lists into the slabs and delivers what is on its way. */
 void lm_percpu_drain(void);

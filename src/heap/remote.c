@@ -2,8 +2,8 @@
  *
  *   free ──> bucket of the slab ──(when full, displaced, or at a flush)──> slab->remote ──> owner's mailbox
  *
- * A thread gathers its frees of foreign blocks in buckets, one for each slab, and pushes a bucket onto the slab
- * with one atomic step. Whoever finds the slab's mailed bit clear has set it with the same step and must
+ * A thread gathers its frees of foreign blocks in buckets, one for each slab: chains through the blocks' links in the
+ * slab's annex, which from then on say that the blocks are free. It pushes a bucket onto the slab with one atomic step. Whoever finds the slab's mailed bit clear has set it with the same step and must
  * deliver the slab: push it onto the mailbox of its owner, a stack of slabs. The owner takes the whole stack
  * when it next needs memory, clears each slab's mailed bit and takes its remote list with one exchange.
  *
@@ -17,15 +17,15 @@
  * it interrupted shows by a note (lm_remote_is_mine) that it has such slabs in its hands: then the child leaves all as
  * it is, for that thread to go on with.
  *
- * What is gathered is bounded by count and bytes for each bucket, by count for a thread, and sets out when the
- * thread's heap grows, when it trims, and when it ends. */
+ * What is gathered is bounded by count and bytes for each bucket, and sets out when the thread's heap grows, when it trims,
+ * and when it ends. */
 #include "heap/room.h"
 
 #include <errno.h>
 
 enum {
-    BUCKET_BYTES = 16 << 10, /* of blocks in a bucket, at most */
-    PENDING_MAX = 1024,      /* blocks in all buckets of a thread, at most */
+    BUCKET_BYTES = 8 << 10, /* of blocks in a bucket, at the most, or one: 1 MiB in all of a thread's */
+    FREES_ALONE = 32,       /* of a thread that has no heap, before it gets one */
 };
 
 uint32_t lm_remote_homeless;
@@ -48,89 +48,82 @@ static void remote_leave(bool noted)
         lm_lock_unnote(&remote_hands);
 }
 
-/* Pushes blocks onto a foreign slab, and delivers it where that falls to the caller. */
-static void remote_push(struct lm_span *slab, struct lm_object *head, struct lm_object *tail, bool bucket)
+/* Pushes a chain of objects onto their slab, and delivers it where that falls to the caller. */
+static void remote_push(struct lm_span *slab, uint32_t head, uint32_t tail, uint32_t count)
 {
     bool noted = remote_enter();
 
-    if (lm_slab_push_remote(slab, head, tail, bucket))
+    if (lm_slab_push_remote(slab, head, tail, count))
         lm_remote_deliver(slab);
     remote_leave(noted);
 }
 
-static void remote_send(struct lm_heap *heap, struct lm_bucket *bucket)
+void lm_remote_send(struct lm_heap *heap, struct lm_bucket *bucket)
 {
     struct lm_span *slab = bucket->slab;
     int saved = errno;
 
-    /* the others' links are proved where the chain is taken; this one's link is about to be replaced */
-    if (LM_UNLIKELY(!lm_object_is_marked(bucket->tail)))
-        lm_slab_die_overwritten(slab, bucket->tail);
-    heap->pending -= bucket->count;
+    heap->pending--;
     bucket->slab = NULL;
-    bucket->count = 0;
-    remote_push(slab, bucket->head, bucket->tail, true);
+    remote_push(slab, bucket->head, bucket->tail, (uint32_t)(bucket->most - bucket->room));
     errno = saved; /* free keeps it */
 }
 
 void lm_remote_flush(struct lm_heap *heap)
 {
-    if (!heap->pending)
-        return;
-    for (unsigned i = 0; i < LM_BUCKETS; i++)
+    for (unsigned i = 0; heap->pending && i < LM_BUCKETS; i++)
         if (heap->bucket[i].slab)
-            remote_send(heap, &heap->bucket[i]);
+            lm_remote_send(heap, &heap->bucket[i]);
 }
 
-void lm_remote_reopen(struct lm_heap *heap)
+void lm_remote_open(struct lm_heap *heap, struct lm_span *slab, uint64_t n)
 {
-    for (unsigned i = 0; i < LM_BUCKETS; i++)
-        if (heap->bucket[i].slab)
-            lm_slab_open_bucket(heap->bucket[i].slab);
+    struct lm_bucket *bucket = lm_remote_bucket(heap, slab);
+
+    if (bucket->slab)
+        lm_remote_send(heap, bucket);
+    heap->pending++;
+    bucket->slab = slab;
+    bucket->head = 0;
+    bucket->tail = (uint16_t)n;
+    bucket->most = (uint16_t)lm_min(lm_config.remote_batch, lm_max(BUCKET_BYTES / lm_slab_object_size(slab), 1));
+    bucket->room = bucket->most;
+    lm_remote_gather(heap, slab, n);
 }
 
-void lm_remote_free(struct lm_span *slab, void *p)
+/* Without a heap to gather in: straight to the slab. */
+static void remote_free_one(struct lm_span *slab, uint64_t n)
 {
+    /* before the push and after the delivery (the push is a release): read in the child of a fork only */
+    __atomic_fetch_add(&lm_remote_homeless, 1, __ATOMIC_RELAXED);
+    lm_slab_send(slab, n, 0);
+    remote_push(slab, (uint32_t)n, (uint32_t)n, 1);
+    __atomic_fetch_sub(&lm_remote_homeless, 1, __ATOMIC_RELEASE);
+}
+
+void lm_remote_free(struct lm_span *slab, uint64_t n)
+{
+    static __thread uint8_t alone __attribute__((tls_model("initial-exec"))); /* frees without a heap */
     struct lm_heap *heap = lm_heap_mine();
-    struct lm_object *object = p;
+    int saved;
 
-    if (!heap) { /* served by CPUs, or early, late, or only ever freed a few: straight to the slab */
-        int saved;
-
-        if (lm_percpu_free(slab, p))
-            return;
-        saved = errno;
-        /* before the push and after the delivery (the push is a release): read in the child of a fork only */
-        __atomic_fetch_add(&lm_remote_homeless, 1, __ATOMIC_RELAXED);
-        remote_push(slab, object, object, false);
-        __atomic_fetch_sub(&lm_remote_homeless, 1, __ATOMIC_RELEASE);
-        errno = saved;
+    if (LM_LIKELY(heap != NULL)) {
+        lm_remote_gather(heap, slab, n);
         return;
     }
-    lm_remote_gather(heap, slab, p);
-}
-
-void lm_remote_gather(struct lm_heap *heap, struct lm_span *slab, void *p)
-{
-    struct lm_object *object = p;
-    struct lm_bucket *bucket;
-
-    bucket = &heap->bucket[((uintptr_t)slab / sizeof *slab) % LM_BUCKETS];
-    if (bucket->slab != slab) {
-        if (bucket->slab)
-            remote_send(heap, bucket);
-        lm_slab_open_bucket(slab);
-        bucket->slab = slab;
-        bucket->head = NULL;
-        bucket->tail = object;
+    saved = errno;
+    if (!lm_percpu_free(slab, n)) {
+        /* a thread that only frees gets a heap as well, once it is seen to be one: for the sake of its buckets */
+        if (alone == FREES_ALONE)
+            heap = lm_heap_attach();
+        else
+            alone++;
+        if (heap)
+            lm_remote_gather(heap, slab, n);
+        else
+            remote_free_one(slab, n);
     }
-    lm_object_link(object, bucket->head);
-    bucket->head = object;
-    bucket->count++;
-    if (++heap->pending >= PENDING_MAX)
-        lm_remote_flush(heap);
-    else if (bucket->count >= lm_config.remote_batch || bucket->count * lm_slab_object_size(slab) >= BUCKET_BYTES)
-        remote_send(heap, bucket);
+    errno = saved;
 }
 
 /* False: the mailbox is closed. */

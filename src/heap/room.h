@@ -31,12 +31,6 @@ LM_INLINE void lm_single_guard(void)
         lm_single_enter();
 }
 
-/* True of a slab of a CPU's heap, whose free blocks may wait, marked, in the CPU's list. */
-LM_INLINE bool lm_span_is_cpu(const struct lm_span *span)
-{
-    return (uintptr_t)__atomic_load_n(&span->owner, __ATOMIC_RELAXED) & LM_TAG_CPU;
-}
-
 /* The calling thread's heap, made when there is none yet; NULL when the thread is past having one or memory is
  * out. */
 struct lm_heap *lm_heap_attach(void);
@@ -89,10 +83,29 @@ void lm_heap_set_current(struct lm_heap *heap, unsigned size_class, struct lm_sp
 void lm_heap_release_current(struct lm_heap *heap); /* empty current slabs */
 
 /* -- remote.c -- */
-void lm_remote_free(struct lm_span *slab, void *p);
-void lm_remote_gather(struct lm_heap *heap, struct lm_span *slab, void *p); /* in the buckets of this heap */
+void lm_remote_open(struct lm_heap *heap, struct lm_span *slab, uint64_t n); /* the same, where another's bucket is */
+void lm_remote_send(struct lm_heap *heap, struct lm_bucket *bucket);
+LM_INLINE struct lm_bucket *lm_remote_bucket(struct lm_heap *heap, const struct lm_span *slab)
+{
+    return &heap->bucket[((uintptr_t)slab / sizeof *slab) % LM_BUCKETS];
+}
+/* Puts object n of a foreign slab, which is proved to be live and the caller's to free, or away already and the caller's to
+ * bring home, into a bucket of this heap. Keeps errno. */
+LM_INLINE void lm_remote_gather(struct lm_heap *heap, struct lm_span *slab, uint64_t n)
+{
+    struct lm_bucket *bucket = lm_remote_bucket(heap, slab);
+
+    if (LM_UNLIKELY(bucket->slab != slab)) {
+        lm_remote_open(heap, slab, n);
+        return;
+    }
+    lm_slab_send(slab, n, bucket->head);
+    bucket->head = (uint16_t)n;
+    if (LM_UNLIKELY(--bucket->room == 0))
+        lm_remote_send(heap, bucket);
+}
+void lm_remote_free(struct lm_span *slab, uint64_t n); /* the same for the calling thread, which may have no heap */
 void lm_remote_flush(struct lm_heap *heap);
-void lm_remote_reopen(struct lm_heap *heap);  /* in a fork's child, after lm_slab_forget_buckets of all slabs */
 void lm_remote_deliver(struct lm_span *slab); /* the caller holds its mailed bit */
 bool lm_remote_receive(struct lm_heap *heap); /* empties the mailbox; true when it held any */
 void lm_remote_close(struct lm_heap *heap);   /* nothing can be mailed to the heap any more */

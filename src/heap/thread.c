@@ -140,7 +140,6 @@ static void thread_ends(void *arg)
 
 void lm_heap_start(void)
 {
-    lm_secret = (uintptr_t)lm_os_random(0x6c6f616d);
     /* a process that is promised to stay single has no thread whose end matters */
     thread_key_made = !lm_config.single && pthread_key_create(&thread_key, thread_ends) == 0;
 }

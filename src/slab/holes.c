@@ -27,7 +27,7 @@ static void slab_survey(const struct lm_span *slab, uint8_t *page_state)
         memset(page_state + first, FREE, last - first + 1);
     }
     for (uint32_t n = 1; n <= slab->carved; n++)
-        if (lm_slab_link(slab, n) == LM_LIVE) {
+        if (!lm_slab_is_home(slab, n)) {
             last = object_pages(slab, n, &first);
             memset(page_state + first, LIVE, last - first + 1);
         }
@@ -42,7 +42,7 @@ static void slab_reorder(struct lm_span *slab, const uint8_t *page_state)
             unsigned first, last = object_pages(slab, n, &first);
             bool whole = !memchr(page_state + first, FREE, last - first + 1);
 
-            if (lm_slab_link(slab, n) != LM_LIVE && whole == there)
+            if (lm_slab_is_home(slab, n) && whole == there)
                 lm_slab_push(slab, n);
         }
 }

@@ -3,15 +3,17 @@
 
 #include <errno.h>
 
-uintptr_t lm_secret;
-
 /* The parts of the annex's word `remote`. */
-#define REMOTE_BUCKET ((uint64_t)1 << 48)
-#define REMOTE_BUCKETS (~(uint64_t)0 << 48)
+#define REMOTE_ONE ((uint32_t)1 << 17)
 
-static struct lm_object *remote_list(uint64_t word)
+static uint32_t remote_head(uint32_t word)
 {
-    return (struct lm_object *)(uintptr_t)(word & ~REMOTE_BUCKETS & ~(uint64_t)LM_MAILED);
+    return word >> 1 & 0xffff;
+}
+
+static uint32_t remote_count(uint32_t word)
+{
+    return word / REMOTE_ONE;
 }
 
 static size_t slab_annex_bytes(unsigned size_class)
@@ -118,6 +120,8 @@ bool lm_slab_carve(struct lm_span *slab, unsigned most)
     unsigned first = slab->carved + 1u, left = lm_slab_capacity(slab) - slab->carved;
     unsigned last = slab->carved + (unsigned)lm_min(((size_t)(step_end - from) + size - 1) / size, lm_min(left, most));
 
+    if (LM_UNLIKELY(slab->head))
+        lm_slab_die_twice(slab, 0);
     if (left == 0)
         return false;
     for (unsigned n = first; n < last; n++)
@@ -131,6 +135,8 @@ void *lm_slab_carve_one(struct lm_span *slab, bool *zeroed)
 {
     unsigned n = slab->carved + 1u;
 
+    if (LM_UNLIKELY(slab->head))
+        lm_slab_die_twice(slab, 0);
     if (n > lm_slab_capacity(slab))
         return NULL;
     *zeroed = slab->flags & LM_SLAB_ZEROED;
@@ -152,69 +158,56 @@ void lm_slab_rebuild(struct lm_span *slab)
 {
     slab->head = 0;
     for (unsigned n = slab->carved; n > 0; n--)
-        if (lm_slab_link(slab, n) != LM_LIVE)
+        if (lm_slab_is_home(slab, n))
             lm_slab_push(slab, n);
 }
 
-void lm_slab_die_overwritten(const struct lm_span *slab, const void *object)
+void lm_slab_die_twice(const struct lm_span *slab, uint64_t n)
 {
-    lm_die("loam: free list overwritten: %p, a free block of %zu bytes, was written to after it was freed. "
-           "Run the program again under valgrind or an address sanitizer to find the writer.\n",
-        object, lm_slab_object_size(slab));
-}
+    static const char advice[] = "Run the program again under valgrind or an address sanitizer to find the place.";
+    size_t size = lm_slab_object_size(slab);
 
-_Noreturn static LM_COLD void slab_die_twice(const struct lm_span *slab, const void *object)
-{
-    lm_die("loam: double free: %p (in a slab of %zu-byte blocks), by two threads. "
-           "Run the program again under valgrind or an address sanitizer to find the place.\n",
-        object, lm_slab_object_size(slab));
+    if (n == 0)
+        lm_die("loam: double free: of a %zu-byte block, by two threads. %s\n", size, advice);
+    lm_die("loam: double free: %p (in a slab of %zu-byte blocks), by two threads. %s\n",
+        lm_slab_object(slab, (uint32_t)n), size, advice);
 }
 
 unsigned lm_slab_collect(struct lm_span *slab, bool delivered)
 {
-    uint64_t *remote = &lm_slab_annex(slab)->remote;
-    struct lm_object *object, *next;
+    uint32_t *remote = &lm_slab_annex(slab)->remote, word, head = slab->head, n;
     unsigned count = 0;
 
-    if (!delivered && !remote_list(__atomic_load_n(remote, __ATOMIC_RELAXED)))
+    if (!delivered && __atomic_load_n(remote, __ATOMIC_RELAXED) <= LM_MAILED)
         return 0;
-    /* acquire: pairs with the release in lm_slab_push_remote, so that the pushed links are seen */
-    object = remote_list(lm_word_and(remote, delivered ? REMOTE_BUCKETS : REMOTE_BUCKETS | LM_MAILED));
-    for (; object; object = next, count++) {
-        if (!lm_object_is_marked(object))
-            lm_slab_die_overwritten(slab, object);
-        if (lm_slab_is_free(slab, object))
-            slab_die_twice(slab, object);
-        next = object->next;
-        object->mark = 0; /* when the block is handed out again, nothing shall look like a mark */
-        lm_slab_put(slab, object);
+    /* acquire: pairs with the release in lm_slab_push_remote, so that the chain's links are seen */
+    word = delivered ? __atomic_exchange_n(remote, 0, __ATOMIC_ACQUIRE)
+                     : __atomic_fetch_and(remote, LM_MAILED, __ATOMIC_ACQUIRE);
+    for (n = remote_head(word); n; count++) {
+        uint32_t next = lm_slab_link(slab, n) ^ LM_AWAY;
+
+        if (LM_UNLIKELY(next >= (LM_LIVE ^ LM_AWAY))) /* live, or at home */
+            lm_slab_die_twice(slab, n);
+        lm_slab_set_link(slab, n, (uint16_t)head);
+        head = n;
+        n = next;
     }
+    if (LM_UNLIKELY(count != remote_count(word))) /* it led into another's chain, or out of one's own */
+        lm_slab_die_twice(slab, 0);
+    slab->head = (uint16_t)head;
     return count;
 }
 
-void lm_slab_open_bucket(struct lm_span *slab)
+bool lm_slab_push_remote(struct lm_span *slab, uint32_t head, uint32_t tail, uint32_t count)
 {
-    lm_count_add(&lm_slab_annex(slab)->remote, REMOTE_BUCKET);
-}
+    uint32_t *remote = &lm_slab_annex(slab)->remote, seen = __atomic_load_n(remote, __ATOMIC_RELAXED), word;
 
-void lm_slab_close_bucket(struct lm_span *slab)
-{
-    lm_count_add(&lm_slab_annex(slab)->remote, 0 - REMOTE_BUCKET);
-}
-
-void lm_slab_forget_buckets(struct lm_span *slab)
-{
-    lm_slab_annex(slab)->remote &= ~REMOTE_BUCKETS;
-}
-
-bool lm_slab_push_remote(struct lm_span *slab, struct lm_object *head, struct lm_object *tail, bool bucket)
-{
-    uint64_t *remote = &lm_slab_annex(slab)->remote, seen = __atomic_load_n(remote, __ATOMIC_RELAXED), word;
-
+    if (LM_UNLIKELY(lm_slab_link(slab, tail) != LM_AWAY)) /* freed meanwhile, or taken: it is in another list too */
+        lm_slab_die_twice(slab, tail);
     do {
-        lm_object_link(tail, remote_list(seen));
-        word = (seen & REMOTE_BUCKETS) - (bucket ? REMOTE_BUCKET : 0) + ((uintptr_t)head | LM_MAILED);
-    } while (!__atomic_compare_exchange_n(remote, &seen, word, true, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
+        lm_slab_send(slab, tail, remote_head(seen));
+        word = (remote_count(seen) + count) * REMOTE_ONE | head << 1 | LM_MAILED;
+    } while (!__atomic_compare_exchange_n(remote, &seen, word, true, __ATOMIC_RELEASE, __ATOMIC_RELAXED));
     return !(seen & LM_MAILED);
 }
 
@@ -222,7 +215,7 @@ unsigned lm_slab_list_length(const struct lm_span *slab)
 {
     unsigned count = 0;
 
-    for (uint32_t n = slab->head; n; n = lm_slab_link(slab, n))
+    for (uint32_t n = slab->head; n && n < LM_AWAY; n = lm_slab_link(slab, n))
         count++;
     return count;
 }
@@ -232,8 +225,20 @@ unsigned lm_slab_count_free(const struct lm_span *slab)
     unsigned count = 0, carved = __atomic_load_n(&slab->carved, __ATOMIC_ACQUIRE); /* the annex is there, too */
 
     for (unsigned n = 1; n <= carved; n++)
-        count += lm_slab_link(slab, n) != LM_LIVE;
+        count += lm_slab_is_home(slab, n);
     return count;
+}
+
+/* Others may be pushing: what is in the list stays there, and in its order. */
+static int slab_check_remote(const struct lm_span *slab)
+{
+    uint32_t word = __atomic_load_n(&lm_slab_annex(slab)->remote, __ATOMIC_ACQUIRE), count = 0;
+
+    for (uint32_t n = remote_head(word); n; n = lm_slab_link(slab, n) ^ LM_AWAY, count++)
+        if (n > slab->carved || count == remote_count(word) || lm_slab_is_home(slab, n) ||
+            lm_slab_link(slab, n) == LM_LIVE)
+            return __LINE__;
+    return count == remote_count(word) ? 0 : __LINE__;
 }
 
 int lm_slab_check(const struct lm_span *slab)
@@ -244,16 +249,16 @@ int lm_slab_check(const struct lm_span *slab)
     if (slab->carved > class->capacity || slab->object_bytes != class->size)
         return __LINE__;
     for (uint32_t n = slab->head; n; n = lm_slab_link(slab, n), count++)
-        if (n > slab->carved || count == free_objects || lm_slab_link(slab, n) == LM_LIVE)
+        if (n > slab->carved || count == free_objects || !lm_slab_is_home(slab, n))
             return __LINE__;
-    if (count != free_objects || lm_slab_link(slab, 0) == LM_LIVE)
+    if (count != free_objects || !lm_slab_is_home(slab, 0))
         return __LINE__;
     for (uint32_t n = slab->carved + 1u; n <= class->capacity; n++)
-        if (lm_slab_link(slab, n) == LM_LIVE)
+        if (!lm_slab_is_home(slab, n))
             return __LINE__;
     if (slab->kind == LM_SLAB_PARTIAL && (unsigned)slab->countdown + count != slab->carved)
         return __LINE__;
     if (slab->kind == LM_SLAB_FULL && (slab->carved != class->capacity || slab->countdown == 0))
         return __LINE__;
-    return 0;
+    return slab_check_remote(slab);
 }

@@ -10,20 +10,18 @@
  * The list of free objects is kept out of line, by number, in the slab's annex:
  *
  *   head       the first free object, 0: none
- *   link[n]    of a free object n: the next one, 0 at the end of the list; LM_LIVE of one that is handed out
+ *   link[n]    of a free object n: the next one, 0 at the end of the list; LM_LIVE of one that is handed out;
+ *              LM_AWAY | next of one that another thread has freed and that is not home yet
  *
  * A free object's memory holds nothing of loam's and is not touched when it is freed or handed out. So a cold block
  * costs no cache miss at free, nothing that a program writes to a freed block can mislead the heap, an object that
  * is freed twice is known at once and exactly, and whole pages of free objects may be given to the OS as they are.
  *
- * What other threads free travels as a list through the objects, and only then does a free object hold two words:
- *
- *   word 0: the next object of the list, or NULL
- *   word 1: the mark, word 0 ^ the object's own address ^ lm_secret
- *
- * The mark proves that the object is on its way home and that its link was not overwritten: it is checked before a link
- * is followed, and at a free it is suspected of a double free when it is already there. Collecting the list
- * clears it. A mark copied elsewhere proves nothing, because of the address.
+ * What other threads free travels as a chain through the same links: whoever holds a block may write its link, the owner
+ * all others. So a free from another thread touches the block as little as the owner's does, and from that moment on
+ * everybody's free of it finds that it is not live. Should two threads free a block at the very same time, both may find
+ * it live: then it stands in two chains, or in a chain and in the list, and whoever takes them meets a link that is none of
+ * their kind, or a chain that is not as long as it should be. A list is never followed beyond a link that is away.
  *
  * Counting without counting: `countdown` falls by one at each local free, and nobody looks until it is 0;
  * malloc does not count at all. What 0 means depends on the state (span->kind):
@@ -37,18 +35,18 @@
  * Of a slab that only its owner touches (a private or shared heap's) the pages that no live object lies on may be
  * returned to the OS (lm_slab_punch). Their objects stay free, at the end of the list.
  *
- * Invariant (lm_slab_check): the list holds exactly the objects up to `carved` whose link is not LM_LIVE, each once;
- * link[0] and links beyond `carved` are not LM_LIVE; in state PARTIAL live + free == carved; every object of the remote
- * list lies on an object boundary up to `carved`, appears once, carries its mark, and is LM_LIVE.
+ * Invariant (lm_slab_check): the list holds exactly the objects up to `carved` whose link is neither LM_LIVE nor away,
+ * each once; link[0] and links beyond `carved` are of that kind; in state PARTIAL live + free == carved, where an object
+ * that is away counts as live; the remote list holds objects up to `carved` that are away, each once.
  *
- * Who writes what: the owner alone writes head, links, countdown, carved, kind, next and prev; other threads read
- * links to see whether a block that they were given is free. They push onto `remote`, in a cache line of its own:
+ * Who writes what: the owner alone writes head, countdown, carved, kind, next and prev, and the links of objects that are
+ * not handed out; other threads write the link of a block that they were given, once, to free it. They push onto `remote`,
+ * in a cache line of its own:
  *
- *   | buckets (16) | first object of the list (47) | LM_MAILED |
+ *   | length of the list (15) | its first object (16) | LM_MAILED |
  *
- * whose low bit says that the slab stands in (or travels to) a mailbox, and whose top bits count the buckets in which
- * other threads gather frees. While it is not 0 the owner's frees are looked at more closely. The holder of the mailed
- * bit owns mail_next. No locks here. */
+ * whose low bit says that the slab stands in (or travels to) a mailbox. The holder of the mailed bit owns mail_next. No
+ * locks here. */
 #ifndef LM_SLAB_H
 #define LM_SLAB_H
 
@@ -57,7 +55,7 @@
 
 enum { LM_COUNT_IDLE = 0xffff };
 enum { LM_MAILED = 1 };
-enum { LM_LIVE = 0xffff }; /* no slab has so many objects */
+enum { LM_LIVE = 0xffff, LM_AWAY = 0x8000 }; /* above all numbers: no slab has so many objects */
 
 /* Flags of a slab's span. */
 enum {
@@ -67,36 +65,10 @@ enum {
 
 /* What a slab needs beside its descriptor: bookkeeping memory that comes and goes with it. */
 struct lm_annex {
-    uint64_t remote; /* atomic; written by other threads */
+    uint32_t remote; /* atomic; written by other threads */
     lm_span_id mail_next;
     uint16_t link[] __attribute__((aligned(LM_CACHE_LINE))); /* capacity + 1 */
 };
-
-/* What the two words of an object on its way home look like. */
-struct lm_object {
-    struct lm_object *next;
-    uintptr_t mark;
-};
-
-extern uintptr_t lm_secret LM_HIDDEN; /* the process's own, chosen at start-up */
-
-/* What distinguishes the object's marks from all others'. */
-LM_INLINE uintptr_t lm_object_key(const struct lm_object *object)
-{
-    return (uintptr_t)object ^ lm_secret;
-}
-
-/* True when the object looks like one on its way home, with its link as loam wrote it. */
-LM_INLINE bool lm_object_is_marked(const struct lm_object *object)
-{
-    return object->mark == ((uintptr_t)object->next ^ lm_object_key(object));
-}
-
-LM_INLINE void lm_object_link(struct lm_object *object, struct lm_object *next)
-{
-    object->next = next;
-    object->mark = (uintptr_t)next ^ lm_object_key(object);
-}
 
 /* The number of the object that starts at p, which lies in the slab's span; false: none starts there. An offset n is a
  * multiple of the size d exactly when n * ceil(2^64 / d) mod 2^64 is less than that factor, for n, d < 2^32 (Lemire,
@@ -130,8 +102,8 @@ LM_INLINE struct lm_annex *lm_slab_annex(const struct lm_span *slab)
     return LM_CONTAINER(slab->link, struct lm_annex, link);
 }
 
-/* Links have one writer; relaxed, because a thread that reads the link of a block asks for one that nobody else may
- * be changing. */
+/* Links have one writer at a time, who owns the object; relaxed, because what belongs together is handed over by the
+ * remote list's word, or by the program. */
 LM_INLINE uint16_t lm_slab_link(const struct lm_span *slab, uint64_t n)
 {
     return __atomic_load_n(&slab->link[n], __ATOMIC_RELAXED);
@@ -142,7 +114,7 @@ LM_INLINE void lm_slab_set_link(struct lm_span *slab, uint64_t n, uint16_t link)
     __atomic_store_n(&slab->link[n], link, __ATOMIC_RELAXED);
 }
 
-/* True when the object that starts at p is free, and not on its way home. */
+/* True when the object that starts at p is free, at home or on its way there. */
 LM_INLINE bool lm_slab_is_free(const struct lm_span *slab, const void *p)
 {
     uint64_t n;
@@ -151,10 +123,16 @@ LM_INLINE bool lm_slab_is_free(const struct lm_span *slab, const void *p)
     return lm_slab_link(slab, n) != LM_LIVE;
 }
 
-/* True when other threads have freed objects of the slab, or gather them now. */
-LM_INLINE bool lm_slab_is_awaited(const struct lm_span *slab)
+/* True when object n is in the slab's list. */
+LM_INLINE bool lm_slab_is_home(const struct lm_span *slab, uint64_t n)
 {
-    return lm_word_is_set(&lm_slab_annex(slab)->remote);
+    return lm_slab_link(slab, n) < LM_AWAY;
+}
+
+/* Object n, which the caller holds, leaves for home, before object `next` of the same slab, or 0. */
+LM_INLINE void lm_slab_send(struct lm_span *slab, uint64_t n, uint32_t next)
+{
+    lm_slab_set_link(slab, n, (uint16_t)(LM_AWAY | next));
 }
 
 /* A new slab of the class with nothing carved, state CURRENT, or NULL with ENOMEM. `colour` is any number;
@@ -165,13 +143,13 @@ struct lm_span *lm_slab_create_in(uint32_t group, unsigned size_class, unsigned 
 /* The same in a span of kind BLOCK that is as long as a slab of the class, without an owner yet. NULL with ENOMEM. */
 struct lm_span *lm_slab_create_at(struct lm_span *span, unsigned size_class, unsigned colour, bool zeroed);
 
-/* Takes the first object of the list; NULL: it is empty. */
+/* Takes the first object of the list; NULL: it is empty, or ends in a link that is away. */
 LM_INLINE void *lm_slab_pop(struct lm_span *slab)
 {
     uint32_t n = slab->head;
     void *p;
 
-    if (LM_UNLIKELY(!n))
+    if (LM_UNLIKELY((int16_t)n <= 0)) /* away is negative */
         return NULL;
     slab->head = lm_slab_link(slab, n);
     lm_slab_set_link(slab, n, LM_LIVE);
@@ -197,7 +175,8 @@ LM_INLINE void lm_slab_put(struct lm_span *slab, const void *p)
     lm_slab_push(slab, n);
 }
 
-/* Puts the next OS page of objects, at most so many, into the (empty) list; false when all are carved. */
+/* Puts the next OS page of objects, at most so many, into the (empty) list; false when all are carved. Dies with a report
+ * when the list is not empty, but ends in a link that is away. */
 bool lm_slab_carve(struct lm_span *slab, unsigned most);
 
 /* Like it, for one object that is handed out at once; *zeroed when its memory reads as zero. NULL when all
@@ -217,25 +196,16 @@ void lm_slab_renew(struct lm_span *slab);
 /* Makes the list anew of all objects that are not live: in a fork's child, whose parent may have been at it. */
 void lm_slab_rebuild(struct lm_span *slab);
 
-/* Dies with the report that a free object was written to. */
-_Noreturn void lm_slab_die_overwritten(const struct lm_span *slab, const void *object) LM_COLD;
+/* Dies with the report that two threads freed object n, or (0) one that is not known. */
+_Noreturn void lm_slab_die_twice(const struct lm_span *slab, uint64_t n) LM_COLD;
 
 /* Makes free what other threads freed, proving every link. Returns how many. With `delivered` the caller holds the
- * mailed bit and gives it up. Dies with a report when an object is free already, or was written to on its way. */
+ * mailed bit and gives it up. Dies with a report when an object has been freed twice. */
 unsigned lm_slab_collect(struct lm_span *slab, bool delivered);
 
-/* A thread that is not the owner opens a bucket for the slab's objects. */
-void lm_slab_open_bucket(struct lm_span *slab);
-
-/* It is closed without a push. A bucket that was forgotten may be closed; the slab then stays awaited, which is only slower. */
-void lm_slab_close_bucket(struct lm_span *slab);
-
-/* Pushes a chain of `head`..`tail` freed by another thread, from the bucket that it opened or without one. True when
- * the caller has thereby taken the mailed bit, and must deliver the slab to its owner. */
-bool lm_slab_push_remote(struct lm_span *slab, struct lm_object *head, struct lm_object *tail, bool bucket);
-
-/* In a fork's child: the buckets of all threads but the caller are gone. */
-void lm_slab_forget_buckets(struct lm_span *slab);
+/* Pushes a chain of `count` objects `head`..`tail` that are away. True when the caller has thereby taken the mailed bit, and must
+ * deliver the slab to its owner. */
+bool lm_slab_push_remote(struct lm_span *slab, uint32_t head, uint32_t tail, uint32_t count);
 
 /* True when the slab stands in a mailbox or on its way there; it must not be released then. */
 LM_INLINE bool lm_slab_is_mailed(const struct lm_span *slab)

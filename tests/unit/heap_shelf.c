@@ -49,8 +49,12 @@ static void disown(void)
 static void free_straight(void *p)
 {
     struct lm_span *slab = lm_block_span(p, "free");
+    uint64_t n;
 
-    if (lm_slab_push_remote(slab, p, p, false))
+    if (!lm_slab_number(slab, p, &n))
+        abort();
+    lm_slab_send(slab, n, 0);
+    if (lm_slab_push_remote(slab, (uint32_t)n, (uint32_t)n, 1))
         lm_remote_deliver(slab);
 }
 

@@ -2,7 +2,11 @@
 #include "unit.h"
 
 #include <limits.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 static int owner; /* any address will do */
 
@@ -147,70 +151,196 @@ static void takes_what_is_free(void **state)
     lm_slab_free(slab);
 }
 
+/* Takes an object; its number. */
+static uint32_t take_number(struct lm_span *slab)
+{
+    uint64_t n;
+
+    assert_true(lm_slab_number(slab, take(slab), &n));
+    return (uint32_t)n;
+}
+
 static void remote_lists_come_home(void **state)
 {
     struct lm_span *slab = lm_slab_create(3, 0, &owner);
-    struct lm_object *a = take(slab), *b = take(slab), *c = take(slab);
+    uint32_t a = take_number(slab), b = take_number(slab), c = take_number(slab), live = take_number(slab);
 
     (void)state;
-    assert_false(lm_slab_is_awaited(slab));
-    lm_slab_open_bucket(slab);
-    assert_true(lm_slab_is_awaited(slab));
-    lm_object_link(a, NULL);
-    lm_object_link(b, a);
-    assert_true(lm_slab_push_remote(slab, b, a, true)); /* the first push takes the mailed bit */
-    assert_false(lm_slab_push_remote(slab, c, c, false));
+    memset(lm_slab_object(slab, a), 0x5a, lm_slab_object_size(slab));
+    lm_slab_send(slab, a, 0);
+    lm_slab_send(slab, b, a);
+    lm_slab_send(slab, c, 0);
+    assert_true(lm_slab_push_remote(slab, b, a, 2)); /* the first push takes the mailed bit */
+    assert_false(lm_slab_push_remote(slab, c, c, 1));
     assert_true(lm_slab_is_mailed(slab));
+    for (uint32_t n = a; n <= c; n++) { /* free for everybody, but not in the list */
+        assert_true(lm_slab_is_free(slab, lm_slab_object(slab, n)));
+        assert_false(lm_slab_is_home(slab, n));
+    }
+    assert_int_equal(lm_slab_count_free(slab), slab->carved - 4);
+    assert_int_equal(lm_slab_check(slab), 0);
     assert_int_equal(lm_slab_collect(slab, false), 3);
     assert_true(lm_slab_is_mailed(slab)); /* still on its way */
     assert_int_equal(lm_slab_check(slab), 0);
-    assert_int_equal(lm_slab_count_free(slab), slab->carved);
-    assert_true(lm_slab_is_free(slab, b));
-    assert_false(lm_object_is_marked(b)); /* or its next owner's free would be suspected */
+    assert_int_equal(lm_slab_count_free(slab), slab->carved - 1);
+    assert_true(lm_slab_is_home(slab, b));
+    assert_false(lm_slab_is_free(slab, lm_slab_object(slab, live)));
+    for (size_t i = 0; i < lm_slab_object_size(slab); i++)
+        assert_int_equal(((char *)lm_slab_object(slab, a))[i], 0x5a); /* not touched on the way */
     assert_int_equal(lm_slab_collect(slab, true), 0);
     assert_false(lm_slab_is_mailed(slab));
-    assert_false(lm_slab_is_awaited(slab));
     lm_slab_free(slab);
 }
 
-/* Buckets of several threads are counted beside the list, and a fork's child forgets them alone. */
-static void buckets_are_counted(void **state)
+/* Chains of all lengths, pushed by turns, beside a table that knows where each object is. */
+static void chains_are_counted(void **state)
+{
+    enum { SIZE_CLASS = 5, STEPS = 3000 };
+    struct lm_span *slab = lm_slab_create(SIZE_CLASS, 1, &owner);
+    uint64_t seed = unit_seed();
+    unsigned away = 0, live = 0;
+
+    (void)state;
+    for (int i = 0; i < STEPS; i++) {
+        uint32_t head = 0, tail = 0, count = 0, length = (uint32_t)unit_below(&seed, 40);
+
+        for (; length && (live < lm_slab_capacity(slab) - away); length--) {
+            uint32_t n = take_number(slab);
+
+            live++;
+            if (unit_below(&seed, 4) == 0)
+                continue; /* stays with whoever took it */
+            lm_slab_send(slab, n, head);
+            tail = tail ? tail : n;
+            head = n;
+            count++;
+            live--;
+            away++;
+        }
+        if (head)
+            lm_slab_push_remote(slab, head, tail, count);
+        assert_int_equal(lm_slab_check(slab), 0);
+        if (unit_below(&seed, 3) == 0) {
+            assert_int_equal(lm_slab_collect(slab, unit_below(&seed, 2)), away);
+            away = 0;
+        }
+        assert_int_equal(lm_slab_count_free(slab), slab->carved - live - away);
+        for (uint32_t n = 1; n <= slab->carved && unit_below(&seed, 2); n++)
+            if (!lm_slab_is_free(slab, lm_slab_object(slab, n))) {
+                lm_slab_push(slab, n);
+                live--;
+            }
+    }
+    lm_slab_free(slab);
+}
+
+/* -- two threads free an object at the very same time: each has seen it live --------------------------------------- */
+
+static void dies(void (*body)(struct lm_span *slab, uint32_t n))
 {
     struct lm_span *slab = lm_slab_create(3, 0, &owner);
-    struct lm_object *a = take(slab);
+    int status = -1, err[2];
+    char said[512] = "";
+    pid_t child;
 
-    (void)state;
-    lm_slab_open_bucket(slab);
-    lm_slab_open_bucket(slab);
-    assert_true(lm_slab_push_remote(slab, a, a, true));
-    assert_int_equal(lm_slab_collect(slab, true), 1);
-    assert_true(lm_slab_is_awaited(slab)); /* the other bucket */
-    assert_false(lm_slab_is_mailed(slab));
-    lm_slab_forget_buckets(slab);
-    assert_false(lm_slab_is_awaited(slab));
+    assert_int_equal(pipe(err), 0);
+    child = fork();
+    if (child == 0) {
+        struct rlimit no_core = {0, 0};
+
+        setrlimit(RLIMIT_CORE, &no_core);
+        dup2(err[1], STDERR_FILENO);
+        signal(SIGABRT, SIG_DFL);
+        take(slab);
+        body(slab, take_number(slab));
+        _exit(0);
+    }
+    close(err[1]);
+    assert_true(read(err[0], said, sizeof said - 1) > 0);
+    close(err[0]);
+    assert_true(child > 0 && waitpid(child, &status, 0) == child);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+    assert_non_null(strstr(said, "loam: double free"));
+    assert_non_null(strstr(said, "by two threads"));
     lm_slab_free(slab);
 }
 
-static void marks_tell(void **state)
+/* The owner's free is the later store: the chain leads into its list. */
+static void owner_is_later(struct lm_span *slab, uint32_t n)
 {
-    struct lm_object pair[2] = {{NULL, 0}, {NULL, 0}};
+    lm_slab_send(slab, n, 0);
+    lm_slab_push_remote(slab, n, n, 1);
+    lm_slab_push(slab, n);
+    lm_slab_collect(slab, true);
+}
 
+/* The same, and it has handed the object out again. */
+static void owner_is_quick(struct lm_span *slab, uint32_t n)
+{
+    lm_slab_send(slab, n, 0);
+    lm_slab_push_remote(slab, n, n, 1);
+    lm_slab_push(slab, n);
+    lm_slab_pop(slab);
+    lm_slab_collect(slab, true);
+}
+
+/* It finds out before it sends: the bucket's first object is at home. */
+static void bucket_is_late(struct lm_span *slab, uint32_t n)
+{
+    lm_slab_send(slab, n, 0);
+    lm_slab_push(slab, n);
+    lm_slab_push_remote(slab, n, n, 1);
+}
+
+/* The owner's store is the earlier: its list leads into the chain, and is not followed. */
+static void owner_is_earlier(struct lm_span *slab, uint32_t n)
+{
+    lm_slab_push(slab, n);
+    lm_slab_send(slab, n, 0);
+    for (int i = 0; i < 3; i++)
+        take(slab);
+}
+
+/* Two others. */
+static void both_are_others(struct lm_span *slab, uint32_t n)
+{
+    lm_slab_send(slab, n, 0);
+    lm_slab_send(slab, n, 0);
+    lm_slab_push_remote(slab, n, n, 1);
+    lm_slab_collect(slab, true);
+    lm_slab_push_remote(slab, n, n, 1);
+}
+
+/* Two others, one of which has freed another object before: the other's store cuts that off its chain. */
+static void chain_is_cut(struct lm_span *slab, uint32_t n)
+{
+    uint32_t before = take_number(slab);
+
+    lm_slab_send(slab, before, 0);
+    lm_slab_send(slab, n, before);
+    lm_slab_send(slab, n, 0);
+    lm_slab_push_remote(slab, n, n, 1);
+    lm_slab_push_remote(slab, n, before, 2);
+    lm_slab_collect(slab, true);
+}
+
+static void frees_at_the_same_time_are_found(void **state)
+{
     (void)state;
-    lm_secret = 0x1234567890abcdef;
-    lm_object_link(&pair[0], &pair[1]);
-    assert_true(lm_object_is_marked(&pair[0]));
-    assert_false(lm_object_is_marked(&pair[1]));
-    pair[1] = pair[0]; /* a copied mark proves nothing */
-    assert_false(lm_object_is_marked(&pair[1]));
-    pair[0].next = NULL; /* an overwritten link shows */
-    assert_false(lm_object_is_marked(&pair[0]));
+    dies(owner_is_later);
+    dies(owner_is_quick);
+    dies(bucket_is_late);
+    dies(owner_is_earlier);
+    dies(both_are_others);
+    dies(chain_is_cut);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(classes_fit), cmocka_unit_test(boundaries_are_exact),
         cmocka_unit_test(colours_differ), cmocka_unit_test(hands_out_all_once), cmocka_unit_test(takes_what_is_free),
-        cmocka_unit_test(remote_lists_come_home), cmocka_unit_test(buckets_are_counted), cmocka_unit_test(marks_tell)};
+        cmocka_unit_test(remote_lists_come_home), cmocka_unit_test(chains_are_counted),
+        cmocka_unit_test(frees_at_the_same_time_are_found)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
