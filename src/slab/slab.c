@@ -180,9 +180,10 @@ unsigned lm_slab_collect(struct lm_span *slab, bool delivered)
 
     if (!delivered && __atomic_load_n(remote, __ATOMIC_RELAXED) <= LM_MAILED)
         return 0;
-    /* acquire: pairs with the release in lm_slab_push_remote, so that the chain's links are seen */
-    word = delivered ? __atomic_exchange_n(remote, 0, __ATOMIC_ACQUIRE)
-                     : __atomic_fetch_and(remote, LM_MAILED, __ATOMIC_ACQUIRE);
+    /* acquire: pairs with the release in lm_slab_push_remote, so that the chain's links are seen; release: with its acquire, so
+     * that whoever takes the mailed bit next writes mail_next after it was read here */
+    word = delivered ? __atomic_exchange_n(remote, 0, __ATOMIC_ACQ_REL)
+                     : __atomic_fetch_and(remote, LM_MAILED, __ATOMIC_ACQ_REL);
     for (n = remote_head(word); n; count++) {
         uint32_t next = lm_slab_link(slab, n) ^ LM_AWAY;
 
@@ -207,7 +208,7 @@ bool lm_slab_push_remote(struct lm_span *slab, uint32_t head, uint32_t tail, uin
     do {
         lm_slab_send(slab, tail, remote_head(seen));
         word = (remote_count(seen) + count) * REMOTE_ONE | head << 1 | LM_MAILED;
-    } while (!__atomic_compare_exchange_n(remote, &seen, word, true, __ATOMIC_RELEASE, __ATOMIC_RELAXED));
+    } while (!__atomic_compare_exchange_n(remote, &seen, word, true, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
     return !(seen & LM_MAILED);
 }
 
