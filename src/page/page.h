@@ -71,8 +71,8 @@ struct lm_span {
         } large;
     };
     uint32_t object_bytes;
-    uint16_t head;
-    uint16_t countdown;
+    uint32_t head;
+    uint32_t countdown;
     uint16_t carved;
     uint8_t kind;
     uint8_t size_class;

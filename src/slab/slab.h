@@ -53,7 +53,7 @@
 #include "page/page.h"
 #include "slab/sizeclass.h"
 
-enum { LM_COUNT_IDLE = 0xffff };
+enum { LM_COUNT_IDLE = 0x7fffffff };
 enum { LM_MAILED = 1 };
 enum { LM_LIVE = 0xffff, LM_AWAY = 0x8000 }; /* above all numbers: no slab has so many objects */
 
@@ -162,8 +162,8 @@ LM_INLINE void *lm_slab_pop(struct lm_span *slab)
 /* Puts object n, which is live, into the list; the countdown is the caller's matter. */
 LM_INLINE void lm_slab_push(struct lm_span *slab, uint64_t n)
 {
-    lm_slab_set_link(slab, n, slab->head);
-    slab->head = (uint16_t)n;
+    lm_slab_set_link(slab, n, (uint16_t)slab->head);
+    slab->head = (uint32_t)n;
 }
 
 /* The same for the object that starts at p. */
