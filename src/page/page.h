@@ -76,9 +76,9 @@ struct lm_span {
     uint16_t carved;
     uint8_t kind;
     uint8_t size_class;
+    lm_span_id next, prev;
     uint32_t granules : 24;
     uint32_t flags : 8;
-    lm_span_id next, prev;
 } __attribute__((aligned(LM_CACHE_LINE)));
 
 _Static_assert(sizeof(struct lm_span) == 64, "a descriptor is one cache line");
