@@ -70,13 +70,13 @@ struct lm_span {
             size_t bytes; /* usable */
         } large;
     };
-    uint32_t object_bytes;
+    uint64_t object_bytes;
     uint32_t head;
     uint32_t countdown;
+    lm_span_id next, prev;
     uint16_t carved;
     uint8_t kind;
     uint8_t size_class;
-    lm_span_id next, prev;
     uint32_t granules : 24;
     uint32_t flags : 8;
 } __attribute__((aligned(LM_CACHE_LINE)));
