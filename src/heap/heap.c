@@ -63,11 +63,11 @@ void lm_lists_give(struct lm_lists *lists, struct lm_span *slab, unsigned live)
         lm_slab_free(slab);
     } else if (live < lm_slab_capacity(slab)) {
         lm_span_set_kind(slab, LM_SLAB_PARTIAL);
-        slab->countdown = (uint16_t)live;
+        slab->countdown = live;
         lm_lists_link(&lists->partial[slab->size_class], slab);
     } else {
         lm_span_set_kind(slab, LM_SLAB_FULL);
-        slab->countdown = (uint16_t)lm_slab_reserve(slab);
+        slab->countdown = lm_slab_reserve(slab);
         lm_lists_link(&lists->full, slab);
     }
 }
@@ -81,7 +81,7 @@ void lm_lists_credit(struct lm_lists *lists, struct lm_span *slab, unsigned free
         return;
     }
     if (freed < slab->countdown) {
-        slab->countdown = (uint16_t)(slab->countdown - freed);
+        slab->countdown -= freed;
         return;
     }
     live = lm_slab_live(slab) - freed;

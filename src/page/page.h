@@ -70,15 +70,15 @@ struct lm_span {
             size_t bytes; /* usable */
         } large;
     };
-    uint32_t object_bytes;
-    uint16_t head;
-    uint16_t countdown;
+    uint64_t object_bytes;
+    uint32_t head;
+    uint32_t countdown;
+    lm_span_id next, prev;
     uint16_t carved;
     uint8_t kind;
     uint8_t size_class;
     uint32_t granules : 24;
     uint32_t flags : 8;
-    lm_span_id next, prev;
 } __attribute__((aligned(LM_CACHE_LINE)));
 
 _Static_assert(sizeof(struct lm_span) == 64, "a descriptor is one cache line");

@@ -127,7 +127,7 @@ bool lm_slab_carve(struct lm_span *slab, unsigned most)
     for (unsigned n = first; n < last; n++)
         lm_slab_set_link(slab, n, (uint16_t)(n + 1));
     __atomic_store_n(&slab->carved, (uint16_t)last, __ATOMIC_RELEASE); /* pairs with lm_slab_count_free */
-    slab->head = (uint16_t)first;
+    slab->head = first;
     return true;
 }
 
@@ -257,7 +257,7 @@ int lm_slab_check(const struct lm_span *slab)
     for (uint32_t n = slab->carved + 1u; n <= class->capacity; n++)
         if (!lm_slab_is_home(slab, n))
             return __LINE__;
-    if (slab->kind == LM_SLAB_PARTIAL && (unsigned)slab->countdown + count != slab->carved)
+    if (slab->kind == LM_SLAB_PARTIAL && slab->countdown + count != slab->carved)
         return __LINE__;
     if (slab->kind == LM_SLAB_FULL && (slab->carved != class->capacity || slab->countdown == 0))
         return __LINE__;

@@ -13,6 +13,10 @@
  *   link[n]    of a free object n: the next one, 0 at the end of the list; LM_LIVE of one that is handed out;
  *              LM_AWAY | next of one that another thread has freed and that is not home yet
  *
+ * head and countdown, which are stored and read again within a few calls, are 32 bits wide, though 16 would do: processors
+ * hand a whole word from a store to the next load at once, and a part of one only by way of the store queue. Links are
+ * half as wide because there are many of them (docs/decisions/0008).
+ *
  * A free object's memory holds nothing of loam's and is not touched when it is freed or handed out. So a cold block
  * costs no cache miss at free, nothing that a program writes to a freed block can mislead the heap, an object that
  * is freed twice is known at once and exactly, and whole pages of free objects may be given to the OS as they are.
@@ -53,7 +57,7 @@
 #include "page/page.h"
 #include "slab/sizeclass.h"
 
-enum { LM_COUNT_IDLE = 0xffff };
+enum { LM_COUNT_IDLE = 0x7fffffff };
 enum { LM_MAILED = 1 };
 enum { LM_LIVE = 0xffff, LM_AWAY = 0x8000 }; /* above all numbers: no slab has so many objects */
 
@@ -83,9 +87,9 @@ LM_INLINE bool lm_slab_number(const struct lm_span *slab, const void *p, uint64_
 }
 
 /* Object n. */
-LM_INLINE void *lm_slab_object(const struct lm_span *slab, uint32_t n)
+LM_INLINE void *lm_slab_object(const struct lm_span *slab, uint64_t n)
 {
-    return slab->origin + (size_t)(n * slab->object_bytes);
+    return slab->origin + n * slab->object_bytes;
 }
 
 /* True when p, which lies in the slab's span, is the start of an object that has been carved. */
@@ -146,7 +150,7 @@ struct lm_span *lm_slab_create_at(struct lm_span *span, unsigned size_class, uns
 /* Takes the first object of the list; NULL: it is empty, or ends in a link that is away. */
 LM_INLINE void *lm_slab_pop(struct lm_span *slab)
 {
-    uint32_t n = slab->head;
+    uint64_t n = slab->head;
     void *p;
 
     if (LM_UNLIKELY((int16_t)n <= 0)) /* away is negative */
@@ -162,8 +166,8 @@ LM_INLINE void *lm_slab_pop(struct lm_span *slab)
 /* Puts object n, which is live, into the list; the countdown is the caller's matter. */
 LM_INLINE void lm_slab_push(struct lm_span *slab, uint64_t n)
 {
-    lm_slab_set_link(slab, n, slab->head);
-    slab->head = (uint16_t)n;
+    lm_slab_set_link(slab, n, (uint16_t)slab->head);
+    slab->head = (uint32_t)n;
 }
 
 /* The same for the object that starts at p. */
