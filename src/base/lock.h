@@ -4,6 +4,16 @@
  * on a breach, so that every debug test run proves the order. A lock that is all zero bytes and a rank is
  * free. Fork: front/fork.c takes all locks in rank order before fork and releases them in the parent; the
  * child, whose other threads are gone, calls lm_lock_reset().
+ *
+ * Fairness: whoever comes may take a free lock before those who sleep for it, which keeps short sections short. A thread that
+ * was woken LM_LOCK_PATIENCE times in vain draws a ticket, and then nobody may come before it but those with earlier
+ * tickets: so it waits for at most one hold of each thread that waits already, and for the one that is under way.
+ *
+ *   state:  | served (15 bits) | drawn (15) | free, held, held and slept for (2) |
+ *
+ * While tickets are out, drawn != served: the word is not FREE, so that the one compare-and-swap of the common case fails,
+ * and only the thread whose ticket is served may take the lock. Each who is served counts served on.
+ *
  * Signals: a handler must not take a lock that the code it interrupted may hold; loam's never does. */
 #ifndef LM_BASE_LOCK_H
 #define LM_BASE_LOCK_H
@@ -32,8 +42,10 @@ enum lm_rank {
     LM_RANK_COUNT
 };
 
+enum { LM_LOCK_PATIENCE = 4 };
+
 struct lm_lock {
-    uint32_t state; /* 0 free, 1 held, 2 held with waiters; atomic */
+    uint32_t state; /* see above; atomic */
     uint32_t rank;
 };
 
