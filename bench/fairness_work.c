@@ -4,7 +4,7 @@
  *   large   blocks of 64 KiB to 4 MiB, written and freed at once
  *   passed  small blocks by the thousand, each thread frees those of the one before
  *   threads threads that live for 500 blocks, of which they leave some to the next
- *   kept    64 MiB of small blocks of which three in four are freed, at random; then the thread goes on with a few
+ *   kept    50 MiB of small blocks of which three in four are freed, at random; then the thread goes on with a few
  *
  * MODEST threads (2) each serve REQUESTS (20000): 20 blocks of 16 to 512 bytes and one of up to 32 KiB, written and freed
  * in another order; a few stay until the next request. Every single malloc and free of theirs is timed. GREEDY threads
