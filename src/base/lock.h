@@ -60,6 +60,12 @@ bool lm_lock_try(struct lm_lock *lock);       /* true when taken */
 void lm_lock_release(struct lm_lock *lock);
 void lm_lock_reset(struct lm_lock *lock); /* to free, whoever held it; only in a fork's child */
 
+/* True while somebody sleeps, or is about to, until it is released. */
+LM_INLINE bool lm_lock_is_awaited(const struct lm_lock *lock)
+{
+    return (__atomic_load_n(&lock->state, __ATOMIC_RELAXED) & 3) == 2;
+}
+
 /* Notes that the calling thread is at what locks of this rank guard, when it needs no lock for that: lm_lock_is_mine then
  * says so, to a signal handler that forks. False, and nothing done: it was noted already. */
 bool lm_lock_note(const struct lm_lock *lock);
