@@ -3,7 +3,7 @@
  *   bench-lists [--threads N] [--ms N] [--rounds N]
  *
  *   depot    each thread takes a node off a pile and puts it on another: what threads do at an object cache's depot
- *   depot+   the same with work of about a microsecond between
+ *   depot+   the same with work of a microsecond or two between
  *   orphans  each thread lives shortly: it adopts slabs of threads before it, allocates, frees others' blocks, ends
  *
  * Nothing else is done to the nodes, so the first is the worst that can happen. The kinds take turns; a row is the median

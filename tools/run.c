@@ -31,7 +31,8 @@ static const char usage[] =
     "\n"
     "  -p POLICY       what to lean to: balanced, speed, lean, single, steady; the same as -c policy:POLICY\n"
     "  -c CONF         options, as in LOAM_CONF: \"key:value,key:value\"; `loam config` lists them\n"
-    "  --report FILE   writes the report there instead of to stderr\n"
+    "  --report FILE   writes the report there instead of to stderr, with a line more for each thread: bytes of its\n"
+    "                  slabs (held), of free blocks in them (cached), of slabs got from and given to other threads\n"
     "  --fast          does not count calls: the program runs at full speed, and the report says less\n"
     "\n"
     "The figures are the program's own; of its children only time, memory and faults are counted.\n"
@@ -231,6 +232,38 @@ static void run_report(FILE *out, double seconds, const struct rusage *usage_of)
     fprintf(out, "loam: misuse     %s\n", f->misuse[0] ? f->misuse : "none seen");
 }
 
+static int run_by_held(const void *a, const void *b)
+{
+    const struct lm_claim *x = a, *y = b;
+
+    return (x->held_bytes < y->held_bytes) - (x->held_bytes > y->held_bytes);
+}
+
+/* A line for each thread, the one that held most first. */
+static void run_report_threads(FILE *out)
+{
+    struct lm_report *f = run.figures;
+    size_t kept = 0;
+
+    if (f->state == LM_REPORT_NEW)
+        return;
+    qsort(f->thread, LM_REPORT_THREADS, sizeof f->thread[0], run_by_held);
+    for (size_t i = 0; i < LM_REPORT_THREADS; i++)
+        kept += f->thread[i].thread != 0;
+    fprintf(out, "loam: threads    %u had heaps of their own", f->threads);
+    if (kept < f->threads)
+        fprintf(out, "; the %zu that held most:", kept);
+    fprintf(out, "\n");
+    for (size_t i = 0; i < LM_REPORT_THREADS; i++) {
+        const struct lm_claim *c = &f->thread[i];
+
+        if (c->thread)
+            fprintf(out, "loam: thread     %u: held %s, cached %s, stolen %s, given %s%s\n", c->thread,
+                run_bytes(c->held_bytes), run_bytes(c->cached_bytes), run_bytes(c->stolen_bytes),
+                run_bytes(c->given_bytes), c->ended ? ", when it ended" : "");
+    }
+}
+
 static int run_finish(int status, double seconds, const struct rusage *usage_of)
 {
     FILE *out = run.report_path ? fopen(run.report_path, "w") : stderr;
@@ -240,6 +273,8 @@ static int run_finish(int status, double seconds, const struct rusage *usage_of)
         out = stderr;
     }
     run_report(out, seconds, usage_of);
+    if (run.report_path)
+        run_report_threads(out);
     if (out != stderr && fclose(out) != 0)
         fprintf(stderr, "loam run: cannot write the report to %s: %s\n", run.report_path, strerror(errno));
     unlink(run.file);

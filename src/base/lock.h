@@ -4,6 +4,16 @@
  * on a breach, so that every debug test run proves the order. A lock that is all zero bytes and a rank is
  * free. Fork: front/fork.c takes all locks in rank order before fork and releases them in the parent; the
  * child, whose other threads are gone, calls lm_lock_reset().
+ *
+ * Fairness: whoever comes may take a free lock before those who sleep for it, which keeps short sections short. A thread that
+ * was woken LM_LOCK_PATIENCE times in vain draws a ticket, and then nobody may come before it but those with earlier
+ * tickets: so it waits for at most one hold of each thread that waits already, and for the one that is under way.
+ *
+ *   state:  | served (15 bits) | drawn (15) | free, held, held and slept for (2) |
+ *
+ * While tickets are out, drawn != served: the word is not FREE, so that the one compare-and-swap of the common case fails,
+ * and only the thread whose ticket is served may take the lock. Each who is served counts served on.
+ *
  * Signals: a handler must not take a lock that the code it interrupted may hold; loam's never does. */
 #ifndef LM_BASE_LOCK_H
 #define LM_BASE_LOCK_H
@@ -32,8 +42,10 @@ enum lm_rank {
     LM_RANK_COUNT
 };
 
+enum { LM_LOCK_PATIENCE = 4 };
+
 struct lm_lock {
-    uint32_t state; /* 0 free, 1 held, 2 held with waiters; atomic */
+    uint32_t state; /* see above; atomic */
     uint32_t rank;
 };
 
@@ -47,6 +59,12 @@ void lm_lock_take_also(struct lm_lock *lock); /* of a rank that may be held alre
 bool lm_lock_try(struct lm_lock *lock);       /* true when taken */
 void lm_lock_release(struct lm_lock *lock);
 void lm_lock_reset(struct lm_lock *lock); /* to free, whoever held it; only in a fork's child */
+
+/* True while somebody sleeps, or is about to, until it is released. */
+LM_INLINE bool lm_lock_is_awaited(const struct lm_lock *lock)
+{
+    return (__atomic_load_n(&lock->state, __ATOMIC_RELAXED) & 3) == 2;
+}
 
 /* Notes that the calling thread is at what locks of this rank guard, when it needs no lock for that: lm_lock_is_mine then
  * says so, to a signal handler that forks. False, and nothing done: it was noted already. */

@@ -13,6 +13,26 @@
 static struct lm_report *report_file;
 static struct lm_counts report_unread; /* where a fork's child counts */
 
+/* Threads that end do this at the same time. */
+static struct lm_lock report_lock = LM_LOCK_INIT(LM_RANK_META);
+
+static void report_claim(const struct lm_claim *claim)
+{
+    struct lm_claim *place;
+
+    if (!report_file)
+        return;
+    lm_lock_take(&report_lock);
+    place = report_file->thread;
+    for (size_t i = 1; i < LM_REPORT_THREADS && place->thread; i++) /* a free one, or that of the least */
+        if (!report_file->thread[i].thread || report_file->thread[i].held_bytes < place->held_bytes)
+            place = &report_file->thread[i];
+    report_file->threads++;
+    if (!place->thread || place->held_bytes < claim->held_bytes)
+        *place = *claim;
+    lm_lock_release(&report_lock);
+}
+
 static void report_write(enum lm_report_state state)
 {
     if (!report_file)
@@ -57,16 +77,24 @@ void lm_report_start(void)
     report_file = file;
     lm_counts = &file->counts;
     lm_misuse_hook = report_misuse;
+    lm_claim_hook = report_claim;
     report_write(LM_REPORT_RUNNING);
 }
 
 void lm_report_detach(void)
 {
     report_file = NULL;
+    lm_claim_hook = NULL;
+    lm_lock_reset(&report_lock);
     lm_counts = &report_unread;
 }
 
 __attribute__((destructor)) static void report_finish(void)
 {
+    static struct lm_claim alive[LM_CLAIMS];
+    size_t count = report_file ? lm_heap_claims(alive, LM_CLAIMS) : 0;
+
+    for (size_t i = 0; i < count; i++)
+        report_claim(&alive[i]);
     report_write(LM_REPORT_FINISHED);
 }

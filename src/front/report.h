@@ -9,7 +9,7 @@
 #include "heap/heap.h"
 
 #define LM_REPORT_MAGIC "loamrep"
-enum { LM_REPORT_VERSION = 1 };
+enum { LM_REPORT_VERSION = 2, LM_REPORT_THREADS = 64 };
 enum lm_report_state { LM_REPORT_NEW, LM_REPORT_RUNNING, LM_REPORT_FINISHED, LM_REPORT_ABORTED };
 
 struct lm_report {
@@ -20,6 +20,8 @@ struct lm_report {
     struct lm_counts counts;
     struct lm_os_counter os[LM_OS_CALLS];
     char misuse[512]; /* the text of the report that aborted the process */
+    uint32_t threads; /* atomic: that had heaps; of more than LM_REPORT_THREADS those that held most are kept */
+    struct lm_claim thread[LM_REPORT_THREADS]; /* .thread 0: none. Those that ended as they did, others at the exit */
 };
 
 /* At start-up: claims the file that LOAM_REPORT names, if any. */

@@ -45,13 +45,20 @@ static void orphan_add(struct lm_span *slab, unsigned live)
     lm_lists_give(&orphans, slab, live);
 }
 
+/* The lock is let go after a few of them, so that nobody waits for a thread that leaves thousands. */
 static void orphan_add_list(lm_span_id *head)
 {
-    while (*head) {
+    enum { BREATH = 16 };
+
+    for (unsigned n = 1; *head; n++) {
         struct lm_span *slab = lm_span_at(*head);
 
         lm_lists_unlink(head, slab);
         orphan_add(slab, lm_slab_live(slab));
+        if (n % BREATH == 0) {
+            orphans_leave();
+            orphans_enter();
+        }
     }
 }
 
@@ -86,6 +93,14 @@ struct lm_span *lm_orphans_take(struct lm_heap *heap, unsigned size_class)
         __atomic_store_n(&slab->owner, lm_heap_tag(heap), __ATOMIC_RELEASE);
     lm_lock_release(&lm_orphans_lock);
     return slab;
+}
+
+void lm_orphans_give(struct lm_lists *lists, struct lm_span *slab)
+{
+    orphans_enter();
+    lm_lists_unlink(&lists->partial[slab->size_class], slab);
+    orphan_add(slab, slab->countdown);
+    orphans_leave();
 }
 
 bool lm_orphans_receive(struct lm_span *slab)

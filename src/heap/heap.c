@@ -122,9 +122,11 @@ struct lm_span *lm_lists_take(struct lm_lists *lists, unsigned size_class)
 void lm_heap_push_zero(struct lm_span *slab)
 {
     struct lm_heap *heap = lm_slab_owner(slab);
+    unsigned size_class = slab->size_class; /* the slab may be released below */
 
     slab->countdown = 1; /* the free that got us here is credited below */
     lm_lists_credit(&heap->lists, slab, 1);
+    lm_share_offer(heap, size_class);
     if (!heap->tag) /* others have come by lm_heap_free, some with a lock that they still hold */
         lm_scavenge_tell(LM_SCAVENGE_FREED);
 }
@@ -176,10 +178,14 @@ static struct lm_span *heap_next_slab(struct lm_heap *heap, unsigned size_class)
 
     if (!slab && heap->tag & LM_TAG_PRIVATE)
         return lm_private_new_slab(heap, size_class);
-    if (!slab)
-        slab = lm_orphans_take(heap, size_class);
     if (slab)
         return slab;
+    slab = lm_orphans_take(heap, size_class);
+    if (slab) {
+        lm_share_took(heap, slab);
+        return slab;
+    }
+    lm_share_want(heap, size_class);
     lm_remote_flush(heap); /* a heap that grows is a good moment to let go of what is others' */
     slab = lm_slab_create(size_class, heap->colour++, lm_heap_tag(heap));
     if (!slab && !(heap->tag & LM_TAG_CPU) && lm_heap_trim(0) > 0) /* a trim would take the CPU's lock */

@@ -8,6 +8,7 @@
  *   percpu.h   caches and slabs of CPUs, instead of threads (percpu.c, cpus.c)
  *   adopt.c    slabs whose thread is gone
  *   shelf.c    the same without a lock (option lists)
+ *   share.c    what threads owe each other: partial slabs for whoever wants them; who holds what
  *   large.c    blocks with a span of their own
  *   private.h  heaps of their own: many threads', with a quota, returned at once (private.c, private_block.c, quota.c)
  *   bias.h     their lock, which leans to one thread
@@ -75,6 +76,11 @@ struct lm_heap {
     struct lm_heap *next;         /* in the registry, for ever */
     struct lm_heap *next_idle;    /* in the stack of heaps without a thread; LM_RANK_HEAPS */
     bool busy;                    /* it has a thread; exactly the others are in the stack */
+    struct lm_heap *next_idle;    /* in the stack of heaps without a thread; LM_RANK_HEAPS */
+    bool busy;                    /* it has a thread; exactly the others are in the stack */
+    uint32_t thread;              /* the kernel's id of it, or 1 while nobody asks; 0: none */
+    uint64_t stolen_bytes;        /* of slabs taken over from other threads (share.c); atomic, written by its thread */
+    uint64_t given_bytes;         /* of slabs that other threads wanted and got; the same */
 
     /* written by other threads, on a line of its own */
     uint32_t mailbox __attribute__((aligned(LM_CACHE_LINE))); /* atomic: first mailed slab's id, or closed */
@@ -198,6 +204,22 @@ struct lm_counts {
     uint64_t live_bytes, peak_bytes;
 };
 extern struct lm_counts *lm_counts; /* may be pointed elsewhere before the first allocation and in a fork's child */
+
+/* What a thread has a claim on. */
+enum { LM_CLAIMS = 64 }; /* that one call looks at, at the most */
+struct lm_claim {
+    uint32_t thread; /* the kernel's id, when lm_claim_hook was set before the thread's first request; else 1 */
+    uint32_t ended;  /* 1: as it was when the thread ended */
+    uint64_t held_bytes, cached_bytes;  /* its slabs; the free objects in them */
+    uint64_t stolen_bytes, given_bytes; /* slabs taken over from other threads so far, and given to others */
+};
+
+/* The claims of the threads that live and have heaps, at most `most` and LM_CLAIMS of them; how many. Others may be changing
+ * theirs: the figures are then of moments, not of one moment. */
+size_t lm_heap_claims(struct lm_claim *out, size_t most);
+
+/* Called, when not NULL, by a thread that ends, with what it had; it may not allocate. */
+extern void (*lm_claim_hook)(const struct lm_claim *claim);
 
 /* Called, when not NULL, with the text of a misuse report before the process aborts. */
 extern void (*lm_misuse_hook)(const char *text);

@@ -120,6 +120,15 @@ void lm_orphans_trim(void);                    /* releases what is empty */
 void lm_orphans_after_fork(struct lm_heap *mine);
 int lm_orphans_check(void); /* 0, or the line of the invariant that their lists break */
 
+void lm_orphans_give(struct lm_lists *lists, struct lm_span *slab); /* a partial slab of the caller's lists */
+
+/* -- share.c -- */
+void lm_share_want(struct lm_heap *heap, unsigned size_class);  /* the heap is about to grow by a slab */
+void lm_share_offer(struct lm_heap *heap, unsigned size_class); /* gives one away, when another heap wants it */
+void lm_share_took(struct lm_heap *heap, const struct lm_span *slab);
+void lm_share_end(struct lm_heap *heap); /* its thread ends; its slabs are still its own */
+void lm_share_after_fork(void);
+
 /* -- shelf.c: orphans without a lock, as lm_config.lists has it; by adopt.c only -- */
 void lm_shelves_add(struct lm_span *slab, unsigned live); /* a slab of the caller's, or in a fork's child anybody's */
 struct lm_span *lm_shelves_take(struct lm_heap *heap, unsigned size_class);

@@ -108,6 +108,8 @@ struct lm_heap *lm_heap_attach(void)
     heap = heap_obtain();
     if (!heap)
         return NULL;
+    /* read by lm_heap_claims; the kernel is asked when somebody will */
+    __atomic_store_n(&heap->thread, lm_claim_hook ? (uint32_t)lm_os_thread_id() : 1, __ATOMIC_RELAXED);
     lm_heap_self = &heap->fast; /* before the next line, which may itself allocate */
     thread_watch();
     return heap;
@@ -117,6 +119,7 @@ void lm_heap_detach(struct lm_heap *heap)
 {
     lm_remote_flush(heap);
     lm_remote_receive(heap);
+    lm_share_end(heap);
     lm_heap_self = (struct lm_fast *)&lm_heap_none;
     lm_orphans_add_all(heap);
     lm_remote_close(heap);
@@ -167,6 +170,7 @@ void lm_heap_after_fork(void)
     if (alone)
         return;
     lm_remote_homeless = 0;
+    lm_share_after_fork();
     lm_orphans_after_fork(mine);
     for (struct lm_heap *heap = lm_heaps; heap; heap = heap->next) {
         if (heap == mine || !heap->busy)

@@ -45,6 +45,36 @@ expect "misuse     none seen" "$said"
 status 7 "$loam" run --report "$work/report" -- "$work/program"
 [ -z "$said" ]
 expect "loam: rounding" "$(cat "$work/report")"
+expect "loam: threads    1 had heaps of their own" "$(cat "$work/report")"
+grep -qE "^loam: thread     [0-9]+: held [0-9.]+ [KM]iB, cached [0-9.]+ [KM]?i?B, stolen 0 B, given 0 B$" "$work/report"
+cat >"$work/threads.c" <<'END'
+#include <pthread.h>
+#include <stdlib.h>
+static void *keep[4][1000];
+static void *hold(void *number)
+{
+    for (int i = 0; i < 1000; i++)
+        keep[(size_t)number][i] = malloc(1000);
+    return NULL;
+}
+int main(void)
+{
+    pthread_t thread[4];
+
+    for (size_t i = 0; i < 4; i++) {
+        pthread_create(&thread[i], NULL, hold, (void *)i);
+        pthread_join(thread[i], NULL);
+    }
+    return 0;
+}
+END
+gcc -w -o "$work/threads" "$work/threads.c" -pthread
+status 0 "$loam" run --report "$work/report" "$work/threads"
+expect "loam: threads    5 had heaps of their own" "$(cat "$work/report")"
+[ "$(grep -c 'held 1[.0-9]* MiB, .*, when it ended$' "$work/report")" = 4 ]
+grep -qE "stolen [1-9][0-9.]* KiB" "$work/report" # what the first left partly used, the second took over
+status 0 "$loam" run -c cache:cpu --report "$work/report" "$work/threads"
+expect "loam: threads    0 had heaps of their own" "$(cat "$work/report")"
 status 7 "$loam" run --fast -c purge_ms:0 "$work/program"
 expect "not counted" "$said"
 status 7 "$loam" run --fast -p lean -c large:512k "$work/program"

@@ -593,8 +593,7 @@ static void *hold_depot(void *arg)
 
     while (!__atomic_load_n(&stop_holding, __ATOMIC_RELAXED)) {
         lm_lock_take(&cache->depot.lock);
-        while (!__atomic_load_n(&stop_holding, __ATOMIC_RELAXED) &&
-            __atomic_load_n(&cache->depot.lock.state, __ATOMIC_RELAXED) != 2)
+        while (!__atomic_load_n(&stop_holding, __ATOMIC_RELAXED) && !lm_lock_is_awaited(&cache->depot.lock))
             lm_os_yield();
         lm_lock_release(&cache->depot.lock);
         lm_os_yield();
