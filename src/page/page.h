@@ -3,6 +3,7 @@
  *   arena.c   the reserves: layout, growth of the writable frontier, further arenas
  *   span.c    runs of granules: placing, freeing, growing and shrinking them
  *   dirty.c   freed spans on their way back to the OS
+ *   keep.c    how many of them may wait
  *   buddy.c   places spans in clean memory
  *   meta.c    memory for loam's own bookkeeping
  *

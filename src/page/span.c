@@ -64,6 +64,7 @@ static struct lm_span *span_find(uint32_t granules, uint32_t align, enum lm_kind
     *zeroed = false;
     if (span)
         return span_start(span, granules, kind);
+    lm_keep_clean(granules);
     span = span_find_clean(0, granules, align, kind);
     if (span) {
         const struct lm_arena *arena = lm_arena_of(span);

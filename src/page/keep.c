@@ -1,0 +1,76 @@
+/* keep.c: how much freed memory may stay dirty, for want of which it would be returned before its time.
+ *
+ * Nobody can tell a process that will allocate again from one that has freed its heap and now sleeps, and the latter
+ * makes no further call in which its memory could be returned. So what is freed beyond a small bound is returned at once, and
+ * the bound learns: when memory is wanted within purge_ms that was returned for the bound's sake, the return
+ * is regretted, and the bound rises by what is wanted. So a process that breathes pays with page faults for the first few
+ * breaths only, about one for each page that is kept in the end; and one that shrinks for good has nothing to regret.
+ *
+ *   bound      LEAST ... an eighth of the memory limit, falling by a quarter each second
+ *   owed       granules that were returned for its sake and not yet wanted again
+ *
+ * The peak is guarded too: what has never been in use at once should not be resident at once, only because what
+ * was freed does not fit. So when a request finds no dirty extent and clean memory would raise the peak, as much
+ * dirty memory is returned first. A peak rises for as much as it is high, so this happens to every page at most once. */
+#include "page/arena.h"
+
+enum {
+    LEAST = 32,       /* granules: 2 MiB */
+    ASKING = 128,     /* 8 MiB: below it the memory limit, which costs calls, is not asked for */
+    DECAY_MS = 1000,  /* the bound loses a quarter */
+    PEAK_CALLS = 32,  /* to return dirty memory for the peak's sake, for a request */
+};
+
+static size_t keep_bound = LEAST, keep_owed;
+static uint64_t keep_returned_ms, keep_decayed_ms;
+static size_t keep_peak;
+
+static void keep_decay(uint64_t now)
+{
+    if (now - keep_decayed_ms < DECAY_MS)
+        return;
+    for (; now - keep_decayed_ms >= DECAY_MS && keep_bound > LEAST; keep_decayed_ms += DECAY_MS)
+        keep_bound -= lm_min((keep_bound + 3) / 4, keep_bound - LEAST);
+    keep_decayed_ms = now;
+}
+
+size_t lm_keep_bound(uint64_t now)
+{
+    if (lm_config.dirty_bytes)
+        return lm_config.dirty_bytes / LM_GRANULE;
+    keep_decay(now);
+    return keep_bound;
+}
+
+void lm_keep_returned(size_t granules, uint64_t now)
+{
+    keep_owed = now - keep_returned_ms <= lm_config.purge_ms ? keep_owed + granules : granules;
+    keep_returned_ms = now;
+}
+
+/* Clean memory is wanted: perhaps instead of what was returned too soon. */
+static void keep_regret(uint32_t granules)
+{
+    size_t most;
+
+    if (lm_os_clock_ms() - keep_returned_ms > lm_config.purge_ms)
+        keep_owed = 0;
+    most = lm_min(granules, keep_owed);
+    keep_owed -= most;
+    keep_bound += most;
+    if (keep_bound > ASKING)
+        keep_bound = lm_min(keep_bound, lm_max(ASKING, lm_os_memory_limit() / LM_GRANULE / 8));
+}
+
+void lm_keep_clean(uint32_t granules)
+{
+    size_t footprint = lm_used_granules + lm_dirty_granules + granules;
+
+    if (keep_owed)
+        keep_regret(granules);
+    if (lm_config.dirty_bytes || footprint <= keep_peak)
+        return;
+    /* dirty memory is none of it young enough to be wanted by this request */
+    footprint -= lm_dirty_return(lm_min(footprint - keep_peak, lm_dirty_granules), PEAK_CALLS);
+    keep_peak = lm_max(keep_peak, footprint);
+}
