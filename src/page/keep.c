@@ -9,21 +9,22 @@
  *   bound      LEAST ... an eighth of the memory limit, falling by a quarter each second
  *   owed       granules that were returned for its sake and not yet wanted again
  *
- * The peak is guarded too: what has never been in use at once should not be resident at once, only because what
- * was freed does not fit. So when a request finds no dirty extent and clean memory would raise the peak, as much
- * dirty memory is returned first. A peak rises for as much as it is high, so this happens to every page at most once. */
+ * The peak is guarded, too: what was never in use at once should not be resident at once, only because what was freed
+ * does not fit what is asked for. So when no dirty extent serves a request and the peak would rise, dirty memory is
+ * returned first; as much in all as the most in use has risen, so that this costs each page of a peak at most once. */
 #include "page/arena.h"
 
 enum {
-    LEAST = 32,       /* granules: 2 MiB */
-    ASKING = 128,     /* 8 MiB: below it the memory limit, which costs calls, is not asked for */
-    DECAY_MS = 1000,  /* the bound loses a quarter */
-    PEAK_CALLS = 32,  /* to return dirty memory for the peak's sake, for a request */
+    LEAST = 32,      /* granules: 2 MiB */
+    ASKING = 128,    /* 8 MiB: below it the memory limit, which costs calls, is not asked for */
+    DECAY_MS = 1000, /* the bound loses a quarter */
+    PEAK_CALLS = 32, /* to return dirty memory for the peak's sake, for a request */
 };
 
 static size_t keep_bound = LEAST, keep_owed;
 static uint64_t keep_returned_ms, keep_decayed_ms;
-static size_t keep_peak;
+static size_t keep_peak;             /* granules in use and dirty, the most */
+static size_t keep_used, keep_spent; /* granules in use, the most; and those that were returned for the peak's sake */
 
 static void keep_decay(uint64_t now)
 {
@@ -64,13 +65,14 @@ static void keep_regret(uint32_t granules)
 
 void lm_keep_clean(uint32_t granules)
 {
-    size_t footprint = lm_used_granules + lm_dirty_granules + granules;
+    size_t used = lm_used_granules + granules, footprint = used + lm_dirty_granules, returned;
 
     if (keep_owed)
         keep_regret(granules);
     if (lm_config.dirty_bytes || footprint <= keep_peak)
         return;
-    /* dirty memory is none of it young enough to be wanted by this request */
-    footprint -= lm_dirty_return(lm_min(footprint - keep_peak, lm_dirty_granules), PEAK_CALLS);
-    keep_peak = lm_max(keep_peak, footprint);
+    keep_used = lm_max(keep_used, used);
+    returned = lm_dirty_return(lm_min(footprint - keep_peak, keep_used - keep_spent), PEAK_CALLS);
+    keep_spent = lm_min(keep_spent + returned, keep_used); /* an extent goes as a whole */
+    keep_peak = lm_max(keep_peak, footprint - returned);
 }
