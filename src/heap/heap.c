@@ -113,8 +113,10 @@ struct lm_span *lm_lists_take(struct lm_lists *lists, unsigned size_class)
             best = slab;
         id = slab->next;
     }
-    if (best)
+    if (best) {
         lm_lists_unlink(&lists->partial[size_class], best);
+        lm_slab_unlook(best);
+    }
     return best;
 }
 
@@ -176,10 +178,13 @@ static struct lm_span *heap_next_slab(struct lm_heap *heap, unsigned size_class)
 
     if (!slab && heap->tag & LM_TAG_PRIVATE)
         return lm_private_new_slab(heap, size_class);
+    lm_heap_sweep_some(heap, false);
     if (!slab)
         slab = lm_orphans_take(heap, size_class);
     if (slab)
         return slab;
+    if (lm_page_would_rise())
+        lm_heap_sweep_some(heap, true);
     lm_remote_flush(heap); /* a heap that grows is a good moment to let go of what is others' */
     slab = lm_slab_create(size_class, heap->colour++, lm_heap_tag(heap));
     if (!slab && !(heap->tag & LM_TAG_CPU) && lm_heap_trim(0) > 0) /* a trim would take the CPU's lock */
@@ -308,19 +313,21 @@ size_t lm_heap_good_size(size_t size)
 size_t lm_heap_trim(size_t keep_bytes)
 {
     struct lm_heap *heap = lm_heap_mine();
+    size_t bytes = lm_orphans_sweep();
 
     lm_single_guard();
     if (heap) {
         lm_remote_flush(heap);
         lm_remote_receive(heap);
         lm_heap_release_current(heap);
+        bytes += lm_lists_sweep(&heap->lists);
     }
     if (lm_config.heaps)
         lm_heap_sweep();
     lm_percpu_drain();
     lm_huge_bury();
     lm_orphans_trim();
-    return lm_page_purge(keep_bytes);
+    return bytes + lm_page_purge(keep_bytes);
 }
 
 void lm_heap_flush(void)

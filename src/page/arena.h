@@ -63,8 +63,8 @@ int lm_dirty_check(void);
 
 /* -- keep.c: how much may stay dirty ------------------------------------------------------------------------ */
 
-size_t lm_keep_bound(uint64_t now);                  /* granules */
+size_t lm_keep_bound(uint64_t now);                   /* granules */
 void lm_keep_returned(size_t granules, uint64_t now); /* because there were more */
-void lm_keep_clean(uint32_t granules);               /* no dirty extent serves a request for so many */
+void lm_keep_clean(uint32_t granules);                /* no dirty extent serves a request for so many */
 
 #endif

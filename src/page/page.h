@@ -197,6 +197,9 @@ LM_INLINE void lm_scavenge_tell(enum lm_scavenge when)
         lm_scavenge_hook(when);
 }
 
+/* True when one more granule in use would raise the most that were ever in use or dirty; a hint, without the lock. */
+bool lm_page_would_rise(void);
+
 struct lm_page_stats {
     size_t reserved_bytes; /* address space of all arenas */
     size_t writable_bytes; /* below the frontiers */

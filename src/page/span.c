@@ -255,6 +255,11 @@ bool lm_page_age(void)
     return after != 0;
 }
 
+LM_RACY bool lm_page_would_rise(void)
+{
+    return !lm_dirty_granules && lm_used_granules >= span_peak_granules;
+}
+
 void lm_page_stats(struct lm_page_stats *out)
 {
     *out = (struct lm_page_stats){0};
