@@ -260,8 +260,8 @@ void lm_dirty_tick(void)
         else
             calls--;
     bound = lm_keep_bound(now);
-    if (lm_dirty_granules > bound) /* a quarter more, lest every further free makes a call */
-        lm_keep_returned(lm_dirty_return(lm_dirty_granules - bound + bound / 4, calls), now);
+    if (lm_dirty_granules > bound) /* a sixteenth more, lest every further free makes a call */
+        lm_keep_returned(lm_dirty_return(lm_dirty_granules - bound + bound / 16, calls), now);
 }
 
 int lm_dirty_check(void)
