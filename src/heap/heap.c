@@ -113,10 +113,8 @@ struct lm_span *lm_lists_take(struct lm_lists *lists, unsigned size_class)
             best = slab;
         id = slab->next;
     }
-    if (best) {
+    if (best)
         lm_lists_unlink(&lists->partial[size_class], best);
-        lm_slab_unlook(best);
-    }
     return best;
 }
 
@@ -141,6 +139,7 @@ void lm_heap_set_current(struct lm_heap *heap, unsigned size_class, struct lm_sp
     heap->current[size_class] = slab;
     if (slab != LM_SLAB_NONE) {
         lm_span_set_kind(slab, LM_SLAB_CURRENT);
+        lm_slab_unlook(slab);
         slab->countdown = LM_COUNT_IDLE;
     }
     if (heap->tag & ~LM_TAG_PRIVATE)

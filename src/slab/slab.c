@@ -162,6 +162,7 @@ void lm_slab_renew(struct lm_span *slab)
 {
     __builtin_memset(slab->link, 0, (slab->carved + 1u) * sizeof slab->link[0]);
     slab->head = 0;
+    lm_slab_unlook(slab);
     slab->countdown = LM_COUNT_IDLE;
     slab->flags = 0;
     __atomic_store_n(&slab->carved, 0, __ATOMIC_RELEASE);
