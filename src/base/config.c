@@ -10,6 +10,7 @@ struct lm_config lm_config = {
     .purge_ms = 200,
     .dirty_bytes = 0,
     .remote_batch = 128,
+    .holes = true,
     .cache = 2, /* auto */
     .cache_threads = 16,
     .lists = LM_LISTS_MUTEX,

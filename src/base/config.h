@@ -44,7 +44,7 @@ struct lm_config {
     size_t cache_threads;  /* for each CPU; with cache:auto, more of them are served by CPUs */
     size_t lists;          /* enum lm_lists_kind: how threads share lists */
     size_t heaps;          /* shared by all threads; 0: one a thread */
-    bool holes;            /* free pages in slabs of shared heaps are returned */
+    bool holes;            /* free pages in slabs are returned */
     bool single;           /* a second thread is refused */
     bool stats;            /* every call is counted (loam run --report); the common path is off */
 };

@@ -150,6 +150,18 @@ void lm_orphans_trim(void)
         lm_shelves_trim(); /* else they are released at once */
 }
 
+size_t lm_orphans_sweep(void)
+{
+    size_t bytes;
+
+    if (orphans_on_shelves())
+        return 0; /* nobody owns all of them at once */
+    lm_lock_take(&lm_orphans_lock);
+    bytes = lm_lists_sweep(&orphans);
+    lm_lock_release(&lm_orphans_lock);
+    return bytes;
+}
+
 int lm_orphans_check(void)
 {
     int fault = 0;

@@ -141,6 +141,7 @@ void lm_heap_set_current(struct lm_heap *heap, unsigned size_class, struct lm_sp
     heap->current[size_class] = slab;
     if (slab != LM_SLAB_NONE) {
         lm_span_set_kind(slab, LM_SLAB_CURRENT);
+        lm_slab_unlook(slab);
         slab->countdown = LM_COUNT_IDLE;
     }
     if (heap->tag & ~LM_TAG_PRIVATE)
@@ -178,6 +179,7 @@ static struct lm_span *heap_next_slab(struct lm_heap *heap, unsigned size_class)
 
     if (!slab && heap->tag & LM_TAG_PRIVATE)
         return lm_private_new_slab(heap, size_class);
+    lm_heap_sweep_some(heap, false);
     if (slab)
         return slab;
     slab = lm_orphans_take(heap, size_class);
@@ -186,6 +188,8 @@ static struct lm_span *heap_next_slab(struct lm_heap *heap, unsigned size_class)
         return slab;
     }
     lm_share_want(heap, size_class);
+    if (lm_page_would_rise())
+        lm_heap_sweep_some(heap, true);
     lm_remote_flush(heap); /* a heap that grows is a good moment to let go of what is others' */
     slab = lm_slab_create(size_class, heap->colour++, lm_heap_tag(heap));
     if (!slab && !(heap->tag & LM_TAG_CPU) && lm_heap_trim(0) > 0) /* a trim would take the CPU's lock */
@@ -314,19 +318,21 @@ size_t lm_heap_good_size(size_t size)
 size_t lm_heap_trim(size_t keep_bytes)
 {
     struct lm_heap *heap = lm_heap_mine();
+    size_t bytes = lm_orphans_sweep();
 
     lm_single_guard();
     if (heap) {
         lm_remote_flush(heap);
         lm_remote_receive(heap);
         lm_heap_release_current(heap);
+        bytes += lm_lists_sweep(&heap->lists);
     }
     if (lm_config.heaps)
         lm_heap_sweep();
     lm_percpu_drain();
     lm_huge_bury();
     lm_orphans_trim();
-    return lm_page_purge(keep_bytes);
+    return bytes + lm_page_purge(keep_bytes);
 }
 
 void lm_heap_flush(void)

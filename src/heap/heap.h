@@ -9,6 +9,7 @@
  *   adopt.c    slabs whose thread is gone
  *   shelf.c    the same without a lock (option lists)
  *   share.c    what threads owe each other: partial slabs for whoever wants them; who holds what
+ *   sweep.c    free pages inside slabs
  *   large.c    blocks with a span of their own
  *   private.h  heaps of their own: many threads', with a quota, returned at once (private.c, private_block.c, quota.c)
  *   bias.h     their lock, which leans to one thread
@@ -72,6 +73,10 @@ struct lm_heap {
     const struct lm_bias *inside; /* atomic: that its thread is in without the lock (bias.h) */
     uint32_t pending;             /* buckets that are not empty */
     uint16_t colour;              /* of the next slab */
+    uint8_t sweep_class;          /* sweep.c: whose turn it is, */
+    uint8_t sweep_pause;          /* occasions that were let pass, */
+    lm_span_id sweep_at;          /* the slab last looked at, 0: none of this round, */
+    uint64_t sweep_ms;            /* and when the last round ended */
     uint8_t tag;                  /* LM_TAG_*: in the owner field of its slabs; the common path is off */
     struct lm_heap *next;         /* in the registry, for ever */
     struct lm_heap *next_idle;    /* in the stack of heaps without a thread; LM_RANK_HEAPS */

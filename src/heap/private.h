@@ -49,6 +49,7 @@ struct lm_private {
     bool exact;                       /* nothing is charged ahead */
     bool sweeps;                      /* free pages inside slabs are returned */
     bool steady;                      /* it has what it was made with, and asks for no more */
+    bool swept;                       /* atomic: a hint that its lock is taken for a sweep */
     size_t freed_bytes;               /* since the last sweep */
     lm_span_id large;                 /* first large block */
 

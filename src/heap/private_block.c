@@ -154,31 +154,42 @@ static size_t private_sweep_list(lm_span_id id)
     return bytes;
 }
 
-/* Under the heap's lock. Full slabs are looked at, too: a few of their objects may be free. */
-static size_t private_sweep(struct lm_private *heap)
+/* Under the heap's lock: the slabs of a class, or, for LM_CLASSES, the full ones: a few of their objects may be free. */
+static size_t private_sweep_class(struct lm_private *heap, unsigned c)
 {
-    size_t bytes = private_sweep_list(heap->heap.lists.full);
+    size_t bytes = 0;
 
+    if (c == LM_CLASSES)
+        return private_sweep_list(heap->heap.lists.full);
+    if (heap->heap.current[c] != LM_SLAB_NONE)
+        bytes = lm_slab_punch(heap->heap.current[c]);
+    return bytes + private_sweep_list(heap->heap.lists.partial[c]);
+}
+
+/* Under the heap's lock. */
+static void private_sweep(struct lm_private *heap)
+{
     heap->freed_bytes = 0;
     lm_heap_release_current(&heap->heap);
-    for (unsigned c = 0; c < LM_CLASSES; c++) {
-        if (heap->heap.current[c] != LM_SLAB_NONE)
-            bytes += lm_slab_punch(heap->heap.current[c]);
-        bytes += private_sweep_list(heap->heap.lists.partial[c]);
-    }
-    return bytes;
+    for (unsigned c = 0; c <= LM_CLASSES; c++)
+        private_sweep_class(heap, c);
 }
 
 size_t lm_private_sweep(struct lm_private *heap)
 {
     size_t bytes = 0;
 
+    /* whoever finds the lock taken for this waits, for it is soon over: see shared_enter */
+    __atomic_store_n(&heap->swept, true, __ATOMIC_RELAXED);
     lm_bias_enter(&heap->bias);
-    if (lm_config.holes)
-        bytes = private_sweep(heap);
-    else
-        lm_heap_release_current(&heap->heap);
+    lm_heap_release_current(&heap->heap);
     lm_bias_leave(&heap->bias);
+    for (unsigned c = 0; c <= LM_CLASSES && lm_config.holes; c++) {
+        lm_bias_enter(&heap->bias);
+        bytes += private_sweep_class(heap, c);
+        lm_bias_leave(&heap->bias);
+    }
+    __atomic_store_n(&heap->swept, false, __ATOMIC_RELAXED);
     return bytes;
 }
 

@@ -79,6 +79,9 @@ void lm_lists_settle(struct lm_lists *lists, struct lm_span *slab, unsigned free
 /* Takes a slab of the class out of the partial list, the fullest of a few, or NULL. */
 struct lm_span *lm_lists_take(struct lm_lists *lists, unsigned size_class);
 unsigned lm_slab_live(const struct lm_span *slab); /* of a FULL or PARTIAL slab */
+/* sweep.c: returns free pages of some partial slabs, of all */
+void lm_heap_sweep_some(struct lm_heap *heap, bool need);
+size_t lm_lists_sweep(const struct lm_lists *lists); /* the bytes */
 void lm_heap_set_current(struct lm_heap *heap, unsigned size_class, struct lm_span *slab);
 void lm_heap_release_current(struct lm_heap *heap); /* empty current slabs */
 
@@ -117,6 +120,7 @@ struct lm_span *lm_orphans_take(struct lm_heap *heap, unsigned size_class); /* o
 bool lm_orphans_receive(struct lm_span *slab); /* delivers; false when it is no orphan (any more) */
 void *lm_orphans_malloc(unsigned size_class);  /* for threads past having a heap */
 void lm_orphans_trim(void);                    /* releases what is empty */
+size_t lm_orphans_sweep(void);                 /* returns free pages; the bytes */
 void lm_orphans_after_fork(struct lm_heap *mine);
 int lm_orphans_check(void); /* 0, or the line of the invariant that their lists break */
 

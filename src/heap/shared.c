@@ -44,10 +44,16 @@ static struct lm_private *shared_enter(void)
 
     for (size_t n = 0, i = shared_mine; n < lm_config.heaps; n++, i++) {
         heap = shared_get(i % lm_config.heaps);
-        if (heap && lm_lock_try(&heap->bias.lock)) {
-            shared_mine = (uint8_t)(i % lm_config.heaps);
-            return heap;
+        if (!heap)
+            continue;
+        /* one that is being swept is waited for: in another the thread would start anew, beside all that is free here */
+        if (!lm_lock_try(&heap->bias.lock)) {
+            if (!__atomic_load_n(&heap->swept, __ATOMIC_RELAXED))
+                continue;
+            lm_lock_take(&heap->bias.lock);
         }
+        shared_mine = (uint8_t)(i % lm_config.heaps);
+        return heap;
     }
     heap = shared_get(shared_mine);
     if (heap)

@@ -50,12 +50,21 @@ struct lm_span *lm_dirty_take(uint32_t granules, uint32_t align_granules);
 /* Takes exactly the range [first, first + granules) when it is the start of a dirty extent. */
 bool lm_dirty_claim(struct lm_arena *arena, uint32_t first, uint32_t granules);
 
-/* Returns extents older than purge_ms, and the oldest while there are more than the cap allows. */
+/* Returns extents older than purge_ms, and the oldest while there are more than may stay dirty (keep.c). */
 void lm_dirty_tick(void);
 
 /* Returns the oldest extents until at most `keep` granules are dirty; the granules returned. */
 size_t lm_dirty_purge(size_t keep);
 
+/* Returns the oldest extents, by at most so many calls to the OS, until `granules` have gone; the granules returned. */
+size_t lm_dirty_return(size_t granules, unsigned calls);
+
 int lm_dirty_check(void);
+
+/* -- keep.c: how much may stay dirty ------------------------------------------------------------------------ */
+
+size_t lm_keep_bound(uint64_t now);                   /* granules */
+void lm_keep_returned(size_t granules, uint64_t now); /* because there were more */
+void lm_keep_clean(uint32_t granules);                /* no dirty extent serves a request for so many */
 
 #endif

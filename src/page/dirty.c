@@ -20,13 +20,14 @@
  * nobody who waits for the lock waits for long. */
 #include "page/arena.h"
 
+#include <limits.h>
+
 enum {
     EXACT = 64,
     PER_DOUBLING = 8,
     BINS = EXACT + PER_DOUBLING * 18,
     TICK_CALLS = 16,
-    KEEPS_AGE = 64,   /* granules: 4 MiB */
-    LEAST_KEPT = 512, /* 32 MiB */
+    KEEPS_AGE = 64, /* granules: 4 MiB */
 };
 
 size_t lm_dirty_granules;
@@ -229,66 +230,38 @@ static bool dirty_return(struct lm_span *extent)
     return true;
 }
 
-size_t lm_dirty_purge(size_t keep)
+size_t lm_dirty_return(size_t granules, unsigned calls)
 {
     size_t before = lm_dirty_granules;
 
-    while (lm_dirty_granules > keep && dirty_oldest)
+    while (before - lm_dirty_granules < granules && dirty_oldest && calls--)
         if (!dirty_return(lm_span_at(dirty_oldest)))
             break;
     return before - lm_dirty_granules;
 }
 
-/* The most granules in use in the last 16 to 32 ms. What a program has given up for so short a time it is likely
- * to want again; and a heap that is taken down takes longer than that. */
-static size_t dirty_recent_use(uint64_t now)
+size_t lm_dirty_purge(size_t keep)
 {
-    enum { WINDOW_MS = 16 };
-    static uint64_t since;
-    static size_t most, most_before;
-
-    if (now - since >= WINDOW_MS) {
-        most_before = now - since >= 2 * WINDOW_MS ? lm_used_granules : most;
-        most = lm_used_granules;
-        since = now;
-    }
-    most = lm_max(most, lm_used_granules);
-    return lm_max(most, most_before);
-}
-
-/* The most that may stay dirty: the option, else as much as was lately in use, and at least 32 MiB: so a heap that
- * shrinks for good gives most of its peak back at once, while one that only churns makes no calls. A thirty-second
- * of the memory limit bounds it in small containers. */
-static size_t dirty_cap(uint64_t now)
-{
-    size_t cap = lm_config.dirty_bytes / LM_GRANULE;
-    size_t least = LEAST_KEPT;
-
-    if (cap)
-        return cap;
-    if (lm_dirty_granules <= least / 4)
-        return least; /* do not ask for the limit while it cannot matter */
-    least = lm_min(least, lm_os_memory_limit() / LM_GRANULE / 32);
-    return lm_max(least, dirty_recent_use(now));
+    return lm_dirty_granules > keep ? lm_dirty_return(lm_dirty_granules - keep, UINT_MAX) : 0;
 }
 
 void lm_dirty_tick(void)
 {
+    unsigned calls = TICK_CALLS;
     uint64_t now;
-    size_t cap;
+    size_t bound;
 
     if (!dirty_oldest)
         return;
     now = lm_os_clock_ms();
-    cap = dirty_cap(now);
-    for (int i = 0; i < TICK_CALLS && dirty_oldest; i++) {
-        struct lm_span *extent = lm_span_at(dirty_oldest);
-
-        if (lm_dirty_granules <= cap && now - extent->dirty.freed_ms < lm_config.purge_ms)
+    while (dirty_oldest && now - lm_span_at(dirty_oldest)->dirty.freed_ms >= lm_config.purge_ms && calls)
+        if (!dirty_return(lm_span_at(dirty_oldest)))
             return;
-        if (!dirty_return(extent))
-            return;
-    }
+        else
+            calls--;
+    bound = lm_keep_bound(now);
+    if (lm_dirty_granules > bound) /* a sixteenth more, lest every further free makes a call */
+        lm_keep_returned(lm_dirty_return(lm_dirty_granules - bound + bound / 16, calls), now);
 }
 
 int lm_dirty_check(void)

@@ -3,6 +3,7 @@
  *   arena.c   the reserves: layout, growth of the writable frontier, further arenas
  *   span.c    runs of granules: placing, freeing, growing and shrinking them
  *   dirty.c   freed spans on their way back to the OS
+ *   keep.c    how many of them may wait
  *   buddy.c   places spans in clean memory
  *   meta.c    memory for loam's own bookkeeping
  *
@@ -132,6 +133,10 @@ void *lm_span_start(const struct lm_span *span);
  * its memory reads as zero. Its first descriptor is kind `kind`, owner NULL, all else zero; the others FREE. */
 struct lm_span *lm_span_alloc(uint32_t granules, uint32_t align_granules, enum lm_kind kind, bool *zeroed);
 
+/* The same for a span most of which may never be touched: of clean memory, if there is any, whose pages come as they are. In
+ * dirty memory all of them would be there, and stay. */
+struct lm_span *lm_span_alloc_sparse(uint32_t granules, enum lm_kind kind, bool *zeroed);
+
 /* Arenas of somebody's own memory are a group, and its spans are placed in them only; they are never dirty and never
  * returned to the OS. Group 0 is everybody's. */
 bool lm_arena_add(void *memory, size_t bytes, uint32_t group); /* granule-aligned; false: too small, or too many */
@@ -191,6 +196,9 @@ LM_INLINE void lm_scavenge_tell(enum lm_scavenge when)
     if (LM_UNLIKELY(lm_scavenge_hook != NULL))
         lm_scavenge_hook(when);
 }
+
+/* True when one more granule in use would raise the most that were ever in use or dirty; a hint, without the lock. */
+bool lm_page_would_rise(void);
 
 struct lm_page_stats {
     size_t reserved_bytes; /* address space of all arenas */

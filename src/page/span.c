@@ -57,18 +57,28 @@ static struct lm_span *span_find_clean(uint32_t group, uint32_t granules, uint32
     return NULL;
 }
 
-static struct lm_span *span_find(uint32_t granules, uint32_t align, enum lm_kind kind, bool *zeroed)
+static struct lm_span *span_find_dirty(uint32_t granules, uint32_t align, enum lm_kind kind)
 {
     struct lm_span *span = lm_dirty_take(granules, align);
 
+    return span ? span_start(span, granules, kind) : NULL;
+}
+
+static struct lm_span *span_find(uint32_t granules, uint32_t align, enum lm_kind kind, bool sparse, bool *zeroed)
+{
+    struct lm_span *span = sparse ? NULL : span_find_dirty(granules, align, kind);
+
     *zeroed = false;
     if (span)
-        return span_start(span, granules, kind);
+        return span;
+    lm_keep_clean(granules);
     span = span_find_clean(0, granules, align, kind);
     if (span) {
         const struct lm_arena *arena = lm_arena_of(span);
 
         *zeroed = lm_arena_granule(arena, span) >= arena->reserved;
+    } else if (sparse) {
+        span = span_find_dirty(granules, align, kind);
     }
     return span;
 }
@@ -88,23 +98,34 @@ static bool span_has_room(uint32_t granules)
     return false;
 }
 
-struct lm_span *lm_span_alloc(uint32_t granules, uint32_t align_granules, enum lm_kind kind, bool *zeroed)
+static struct lm_span *span_alloc(
+    uint32_t granules, uint32_t align_granules, enum lm_kind kind, bool sparse, bool *zeroed)
 {
     struct lm_span *span = NULL;
 
     lm_lock_take(&lm_page_lock);
     lm_dirty_tick();
     if (lm_arena_count)
-        span = span_find(granules, align_granules, kind, zeroed);
+        span = span_find(granules, align_granules, kind, sparse, zeroed);
     if (!span && lm_dirty_granules && lm_dirty_purge(0))
-        span = span_find(granules, align_granules, kind, zeroed);
+        span = span_find(granules, align_granules, kind, sparse, zeroed);
     if (!span && granules <= LM_MAX_GRANULES / 2 && !span_has_room(granules + align_granules) &&
         lm_arena_create(granules + align_granules))
-        span = span_find(granules, align_granules, kind, zeroed);
+        span = span_find(granules, align_granules, kind, sparse, zeroed);
     lm_lock_release(&lm_page_lock);
     if (!span)
         errno = ENOMEM;
     return span;
+}
+
+struct lm_span *lm_span_alloc(uint32_t granules, uint32_t align_granules, enum lm_kind kind, bool *zeroed)
+{
+    return span_alloc(granules, align_granules, kind, false, zeroed);
+}
+
+struct lm_span *lm_span_alloc_sparse(uint32_t granules, enum lm_kind kind, bool *zeroed)
+{
+    return span_alloc(granules, 1, kind, true, zeroed);
 }
 
 struct lm_span *lm_span_alloc_in(uint32_t group, uint32_t granules, uint32_t align_granules, enum lm_kind kind)
@@ -232,6 +253,11 @@ bool lm_page_age(void)
         lm_lock_release(&lm_page_lock);
     } while (after < before);
     return after != 0;
+}
+
+LM_RACY bool lm_page_would_rise(void)
+{
+    return !lm_dirty_granules && lm_used_granules >= span_peak_granules;
 }
 
 void lm_page_stats(struct lm_page_stats *out)

@@ -7,57 +7,62 @@ enum { MAX_PAGES = 128 }; /* of 4 KiB in the largest slab */
 
 enum page_state { LIVE, UNCARVED, FREE };
 
-/* The pages that object n lies on: from *first to the one returned. */
-static unsigned object_pages(const struct lm_span *slab, uint32_t n, unsigned *first)
+static unsigned page_shift(void)
 {
-    size_t offset = (size_t)((char *)lm_slab_object(slab, n) - (char *)lm_span_start(slab));
-
-    *first = (unsigned)(offset / lm_os_page_size());
-    return (unsigned)((offset + lm_slab_object_size(slab) - 1) / lm_os_page_size());
+    return lm_log2_floor(lm_os_page_size());
 }
 
-/* What each page holds: a live object, free ones only, or none that was ever carved. */
-static void slab_survey(const struct lm_span *slab, uint8_t *page_state)
+/* What a page holds: a live object, free ones only, or none that was ever carved. `first` is where object 1 lies. */
+static enum page_state page_survey(const struct lm_span *slab, size_t from, size_t to, size_t first)
 {
-    unsigned first, last;
+    size_t size = lm_slab_object_size(slab);
+    size_t n = from > first ? (from - first) / size + 1 : 1, last = slab->carved;
 
-    memset(page_state, UNCARVED, MAX_PAGES);
-    for (uint32_t n = 1; n <= slab->carved; n++) {
-        last = object_pages(slab, n, &first);
-        memset(page_state + first, FREE, last - first + 1);
-    }
-    for (uint32_t n = 1; n <= slab->carved; n++)
-        if (!lm_slab_is_home(slab, n)) {
-            last = object_pages(slab, n, &first);
-            memset(page_state + first, LIVE, last - first + 1);
-        }
+    if (to <= first || n > last)
+        return UNCARVED;
+    last = lm_min(last, (to - 1 - first) / size + 1);
+    for (; n <= last; n++)
+        if (!lm_slab_is_home(slab, n))
+            return LIVE;
+    return FREE;
+}
+
+/* True when object n lies on no page that was returned. */
+static bool object_is_whole(const struct lm_span *slab, size_t offset, unsigned shift, const uint8_t *page_state)
+{
+    size_t page = offset >> shift, last = (offset + lm_slab_object_size(slab) - 1) >> shift;
+
+    for (; page <= last; page++)
+        if (page_state[page] == FREE)
+            return false;
+    return true;
 }
 
 /* Makes the list anew: objects whose pages are all there come first, so that holes are filled last. */
-static void slab_reorder(struct lm_span *slab, const uint8_t *page_state)
+static void slab_reorder(struct lm_span *slab, const uint8_t *page_state, size_t first)
 {
+    size_t size = lm_slab_object_size(slab);
+    unsigned shift = page_shift();
+
     slab->head = 0;
     for (int there = 0; there <= 1; there++)
-        for (uint32_t n = slab->carved; n > 0; n--) {
-            unsigned first, last = object_pages(slab, n, &first);
-            bool whole = !memchr(page_state + first, FREE, last - first + 1);
-
-            if (lm_slab_is_home(slab, n) && whole == there)
+        for (uint32_t n = slab->carved; n > 0; n--)
+            if (lm_slab_is_home(slab, n) && object_is_whole(slab, first + (n - 1) * size, shift, page_state) == there)
                 lm_slab_push(slab, n);
-        }
 }
 
-size_t lm_slab_punch(struct lm_span *slab)
+/* The bytes returned; *refused: not all that could have been. */
+static size_t slab_punch(struct lm_span *slab, bool *refused)
 {
     uint8_t page_state[MAX_PAGES];
     size_t page_bytes = lm_os_page_size(), returned = 0;
-    unsigned pages = (unsigned)(slab->granules * LM_GRANULE / page_bytes);
+    unsigned pages = (unsigned)(slab->granules * LM_GRANULE >> page_shift());
     char *start = lm_span_start(slab);
+    size_t first = (size_t)(slab->origin - start) + lm_slab_object_size(slab);
 
-    if (slab->flags & LM_SLAB_SWEPT)
-        return 0;
-    slab->flags |= LM_SLAB_SWEPT;
-    slab_survey(slab, page_state);
+    *refused = false;
+    for (unsigned page = 0; page < pages; page++)
+        page_state[page] = (uint8_t)page_survey(slab, page * page_bytes, (page + 1) * page_bytes, first);
     for (unsigned page = 0, end; page < pages; page = end) {
         for (end = page + 1; page_state[page] == FREE && end < pages && page_state[end] == FREE;)
             end++;
@@ -66,9 +71,39 @@ size_t lm_slab_punch(struct lm_span *slab)
         if (lm_os_purge(start + page * page_bytes, (end - page) * page_bytes))
             returned += (end - page) * page_bytes;
         else
-            slab->flags &= (unsigned)~LM_SLAB_SWEPT; /* refused: once more the next time */
+            *refused = true;
     }
     if (returned)
-        slab_reorder(slab, page_state);
+        slab_reorder(slab, page_state, first);
     return returned;
+}
+
+size_t lm_slab_punch(struct lm_span *slab)
+{
+    bool refused;
+    size_t returned;
+
+    if (slab->flags & LM_SLAB_SWEPT)
+        return 0;
+    returned = slab_punch(slab, &refused);
+    if (!refused) /* else once more the next time */
+        slab->flags |= LM_SLAB_SWEPT;
+    return returned;
+}
+
+size_t lm_slab_look(struct lm_span *slab, enum lm_look look)
+{
+    struct lm_annex *annex = lm_slab_annex(slab);
+    unsigned live = slab->countdown, free_objects = slab->carved - live;
+    bool idle = annex->seen_free == free_objects, refused;
+
+    annex->seen_free = (uint16_t)free_objects;
+    if (free_objects <= annex->punched_free || free_objects * lm_slab_object_size(slab) < lm_os_page_size())
+        return 0;
+    if (look == LM_LOOK_IDLE && !idle)
+        return 0;
+    if (look == LM_LOOK_NEED && !idle && live > (slab->carved - annex->punched_free) / 2u)
+        return 0;
+    annex->punched_free = (uint16_t)free_objects;
+    return slab_punch(slab, &refused);
 }

@@ -21,6 +21,21 @@ static size_t slab_annex_bytes(unsigned size_class)
     return sizeof(struct lm_annex) + (lm_class[size_class].capacity + 1u) * sizeof(uint16_t);
 }
 
+/* Memory for a slab. Of several granules often only an object or two is ever used; so the first of its class takes no
+ * pages that are there already, for they would stay. */
+static struct lm_span *slab_span(uint32_t group, unsigned size_class, bool *zeroed)
+{
+    static bool known[LM_CLASSES]; /* atomic; two that are first at once are both first */
+    uint32_t granules = lm_class[size_class].granules;
+
+    if (group)
+        return lm_span_alloc_in(group, granules, 1, LM_SLAB_CURRENT);
+    if (granules == 1 || __atomic_load_n(&known[size_class], __ATOMIC_RELAXED))
+        return lm_span_alloc(granules, 1, LM_SLAB_CURRENT, zeroed);
+    __atomic_store_n(&known[size_class], true, __ATOMIC_RELAXED);
+    return lm_span_alloc_sparse(granules, LM_SLAB_CURRENT, zeroed);
+}
+
 struct lm_span *lm_slab_create(unsigned size_class, unsigned colour, void *owner)
 {
     return lm_slab_create_in(0, size_class, colour, owner);
@@ -65,14 +80,12 @@ static void slab_make(struct lm_span *slab, struct lm_annex *annex, unsigned siz
 
 struct lm_span *lm_slab_create_in(uint32_t group, unsigned size_class, unsigned colour, void *owner)
 {
-    const struct lm_class *class = &lm_class[size_class];
     struct lm_annex *annex = slab_take_annex(size_class);
     struct lm_span *slab = NULL;
     bool zeroed = false;
 
     if (annex)
-        slab = group ? lm_span_alloc_in(group, class->granules, 1, LM_SLAB_CURRENT)
-                     : lm_span_alloc(class->granules, 1, LM_SLAB_CURRENT, &zeroed);
+        slab = slab_span(group, size_class, &zeroed);
     if (!slab) {
         if (annex)
             lm_meta_give(slab_clean_annex(annex, size_class, 0));
@@ -149,6 +162,7 @@ void lm_slab_renew(struct lm_span *slab)
 {
     __builtin_memset(slab->link, 0, (slab->carved + 1u) * sizeof slab->link[0]);
     slab->head = 0;
+    lm_slab_unlook(slab);
     slab->countdown = LM_COUNT_IDLE;
     slab->flags = 0;
     __atomic_store_n(&slab->carved, 0, __ATOMIC_RELEASE);

@@ -36,8 +36,8 @@
  *
  * It is exact because a slab's free objects are counted when it stops being CURRENT.
  *
- * Of a slab that only its owner touches (a private or shared heap's) the pages that no live object lies on may be
- * returned to the OS (lm_slab_punch). Their objects stay free, at the end of the list.
+ * The pages that no live object lies on may be returned to the OS by the owner (lm_slab_punch, lm_slab_look). Their objects
+ * stay free, at the end of the list.
  *
  * Invariant (lm_slab_check): the list holds exactly the objects up to `carved` whose link is neither LM_LIVE nor away,
  * each once; link[0] and links beyond `carved` are of that kind; in state PARTIAL live + free == carved, where an object
@@ -71,6 +71,7 @@ enum {
 struct lm_annex {
     uint32_t remote; /* atomic; written by other threads */
     lm_span_id mail_next;
+    uint16_t seen_free, punched_free; /* objects, at the last lm_slab_look, and when it last returned pages */
     uint16_t link[] __attribute__((aligned(LM_CACHE_LINE))); /* capacity + 1 */
 };
 
@@ -220,6 +221,20 @@ LM_INLINE bool lm_slab_is_mailed(const struct lm_span *slab)
 /* Returns to the OS the pages of the slab that no live object lies on, unless none was freed since it did so last; the
  * bytes returned. For the owner only. */
 size_t lm_slab_punch(struct lm_span *slab);
+
+/* The same for a PARTIAL slab of any heap, if it is worth it: more are free than when its pages were last returned; and
+ * it is idle, which means that none was freed since the last look, or (NEED) half of the live ones are gone; or in any
+ * case (ALL). */
+enum lm_look { LM_LOOK_IDLE, LM_LOOK_NEED, LM_LOOK_ALL };
+size_t lm_slab_look(struct lm_span *slab, enum lm_look look);
+
+/* A PARTIAL slab is allocated from again: what was seen of it is void. */
+LM_INLINE void lm_slab_unlook(struct lm_span *slab)
+{
+    struct lm_annex *annex = lm_slab_annex(slab);
+
+    annex->seen_free = annex->punched_free = 0;
+}
 
 /* Objects that are carved and free; may run on a slab that another thread is changing. */
 unsigned lm_slab_count_free(const struct lm_span *slab);

@@ -89,16 +89,101 @@ static void returns_after_the_delay(void **state)
     (void)state;
     lm_fake_reset();
     lm_fake_clock(100000);
-    big = lm_span_alloc(64, 1, LM_LARGE, &zeroed);
+    big = lm_span_alloc(20, 1, LM_LARGE, &zeroed);
     small = lm_span_alloc(1, 1, LM_LARGE, &zeroed);
     lm_span_free(big);
     lm_page_stats(&stats);
-    assert_int_equal(stats.dirty_bytes, 64 * LM_GRANULE); /* kept for a while */
+    assert_int_equal(stats.dirty_bytes, 20 * LM_GRANULE); /* kept for a while */
     lm_fake_clock(100000 + lm_config.purge_ms + 1);
     lm_span_free(small);
     lm_page_stats(&stats);
-    assert_true(stats.dirty_bytes < 64 * LM_GRANULE);
+    assert_true(stats.dirty_bytes < 20 * LM_GRANULE);
     assert_int_equal(lm_page_check(), 0);
+    lm_page_purge(0);
+    lm_fake_reset();
+}
+
+enum { KEPT = 2 << 20, BREATHS = 100 }; /* bytes that may stay dirty in any case; spans of a breath, of 8 granules */
+static struct lm_span *breath[BREATHS];
+
+/* All spans come and go at this moment; the bytes of them that are dirty after that. */
+static size_t breathe(uint64_t now_ms)
+{
+    struct lm_page_stats stats;
+    bool zeroed;
+
+    lm_fake_clock(now_ms);
+    for (int i = 0; i < BREATHS; i++) {
+        breath[i] = lm_span_alloc(8, 1, LM_LARGE, &zeroed);
+        assert_non_null(breath[i]);
+    }
+    for (int i = 0; i < BREATHS; i++)
+        lm_span_free(breath[i]);
+    assert_int_equal(lm_page_check(), 0);
+    lm_page_stats(&stats);
+    return stats.dirty_bytes;
+}
+
+/* What a process frees goes back at once but for a little, without a call after the last free; unless it is wanted again soon:
+ * then it stays, and the calls end; until that is long ago. */
+static void the_bound_learns(void **state)
+{
+    size_t all = BREATHS * 8 * LM_GRANULE;
+    uint64_t now = 10000000, calls;
+
+    (void)state;
+    lm_page_purge(0);
+    lm_fake_reset();
+    assert_true(breathe(now) <= KEPT);
+    for (int i = 0; i < 8; i++)
+        breathe(now += 5);
+    calls = lm_fake_calls(LM_OS_PURGE);
+    for (int i = 0; i < 8; i++)
+        assert_int_equal(breathe(now += 5), all);
+    assert_int_equal(lm_fake_calls(LM_OS_PURGE), calls);
+    assert_true(breathe(now += 100000) <= KEPT);
+    assert_true(breathe(now += lm_config.purge_ms + 1) <= KEPT); /* too late to be regretted */
+    lm_page_purge(0);
+    lm_fake_reset();
+}
+
+/* In a small container the bound does not rise beyond an eighth of what there is, however much is regretted. */
+static void the_bound_minds_the_limit(void **state)
+{
+    uint64_t now = 20000000;
+
+    (void)state;
+    lm_page_purge(0);
+    lm_fake_reset();
+    lm_fake_memory_limit((size_t)128 << 20);
+    for (int i = 0; i < 8; i++)
+        assert_true(breathe(now += 5) <= (size_t)16 << 20);
+    lm_page_purge(0);
+    lm_fake_reset();
+}
+
+/* A span that is for the most part not touched takes no pages that are there already, while there are others. */
+static void sparse_spans_are_clean(void **state)
+{
+    struct lm_page_stats stats;
+    struct lm_span *span;
+    bool zeroed;
+
+    (void)state;
+    lm_fake_reset();
+    lm_fake_clock(30000000);
+    lm_page_purge(0);
+    span = lm_span_alloc(8, 1, LM_LARGE, &zeroed);
+    paint(span, zeroed);
+    lm_span_free(span);
+    lm_page_stats(&stats);
+    assert_int_equal(stats.dirty_bytes, 8 * LM_GRANULE);
+    span = lm_span_alloc_sparse(4, LM_LARGE, &zeroed);
+    assert_non_null(span);
+    assert_true(zeroed); /* which recycled memory never is */
+    paint(span, zeroed);
+    assert_int_equal(lm_page_check(), 0);
+    lm_span_free(span);
     lm_page_purge(0);
     lm_fake_reset();
 }
@@ -213,9 +298,10 @@ static void meta_is_zeroed_and_aligned(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(random_traffic), cmocka_unit_test(returns_after_the_delay),
-        cmocka_unit_test(keeps_below_the_cap), cmocka_unit_test(a_refused_purge_stays_dirty),
-        cmocka_unit_test(failures_leave_all_whole), cmocka_unit_test(foreign_pointers_have_no_span),
-        cmocka_unit_test(meta_is_zeroed_and_aligned)};
+        cmocka_unit_test(the_bound_learns), cmocka_unit_test(the_bound_minds_the_limit),
+        cmocka_unit_test(sparse_spans_are_clean), cmocka_unit_test(keeps_below_the_cap),
+        cmocka_unit_test(a_refused_purge_stays_dirty), cmocka_unit_test(failures_leave_all_whole),
+        cmocka_unit_test(foreign_pointers_have_no_span), cmocka_unit_test(meta_is_zeroed_and_aligned)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -123,6 +123,60 @@ static void one_class(unsigned size_class, uint64_t *seed)
     lm_slab_free(slab);
 }
 
+/* Frees all live objects but each `keep`-th, of a slab that stands in a partial list. */
+static void thin(struct lm_span *slab, unsigned keep)
+{
+    for (uint32_t n = 1; n <= slab->carved; n++)
+        if (live[n] && n % keep != 0) {
+            give(slab, n);
+            slab->countdown--;
+        }
+}
+
+/* A slab of a list is looked at: it gives pages when it is idle, or (need) has lost half of what lived; not when nothing was
+ * freed since it did; and after it has been allocated from, anew. */
+static void looks_before_it_punches(void **state)
+{
+    struct lm_span *slab = lm_slab_create(lm_class_of(1024), 0, &owner);
+    unsigned alive = 0;
+
+    (void)state;
+    memset(live, 0, sizeof live);
+    while (take(slab))
+        alive++;
+    slab->kind = LM_SLAB_PARTIAL;
+    slab->countdown = (uint16_t)alive;
+    assert_int_equal(lm_slab_look(slab, LM_LOOK_ALL), 0); /* full */
+    for (uint32_t n = 1; n <= 8; n++) {
+        give(slab, n);
+        slab->countdown--;
+    }
+    assert_int_equal(lm_slab_look(slab, LM_LOOK_IDLE), 0); /* not known to be idle */
+    assert_true(lm_slab_look(slab, LM_LOOK_IDLE) > 0);
+    assert_int_equal(lm_slab_look(slab, LM_LOOK_IDLE), 0);
+    assert_int_equal(lm_slab_look(slab, LM_LOOK_ALL), 0);
+    check_pages(slab, true);
+    give(slab, 9);
+    slab->countdown--;
+    assert_int_equal(lm_slab_look(slab, LM_LOOK_NEED), 0); /* one object is not half of them */
+    thin(slab, 16);
+    assert_true(lm_slab_look(slab, LM_LOOK_NEED) > 0);
+    check_pages(slab, true);
+    check_order(slab);
+    assert_int_equal(lm_slab_look(slab, LM_LOOK_NEED), 0);
+    lm_slab_unlook(slab);
+    slab->kind = LM_SLAB_CURRENT;
+    while (take(slab))
+        ;
+    slab->kind = LM_SLAB_PARTIAL;
+    slab->countdown = slab->carved;
+    thin(slab, 16);
+    assert_true(lm_slab_look(slab, LM_LOOK_ALL) > 0);
+    check_pages(slab, true);
+    thin(slab, UINT32_MAX);
+    lm_slab_free(slab);
+}
+
 static void punches_and_fills(void **state)
 {
     uint64_t seed = unit_seed();
@@ -158,7 +212,8 @@ static void classes_may_be_fewer(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(punches_and_fills), cmocka_unit_test(classes_may_be_fewer)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(punches_and_fills), cmocka_unit_test(looks_before_it_punches),
+        cmocka_unit_test(classes_may_be_fewer)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,80 @@
+/* keep.c: how much freed memory may stay dirty, and what is done for the peak.
+ *
+ * Nobody can tell a process that will allocate again from one that has freed its heap and now sleeps, and the latter
+ * makes no further call in which its memory could be returned. So what is freed beyond a small bound is returned at once, and
+ * the bound learns: when memory is wanted within purge_ms that was returned for the bound's sake, the return is regretted,
+ * and the bound rises by twice what is wanted. So a process that breathes pays with page faults for the first few breaths
+ * only, and one that shrinks for good has nothing to regret.
+ *
+ *   bound      LEAST ... an eighth of the memory limit, falling by an eighth each second
+ *   owed       granules that were returned for its sake and not yet wanted again
+ *
+ * The peak of a small heap is guarded, too: what was never in use at once should not be resident at once, only because
+ * what was freed does not fit what is asked for. So when no dirty extent serves a request and the peak would rise, dirty memory is
+ * returned first; as much in all as the most in use has risen, which costs each page at most once, and no more than 16 MiB. */
+#include "page/arena.h"
+
+enum {
+    LEAST = 32,      /* granules: 2 MiB */
+    ASKING = 128,    /* 8 MiB: below it the memory limit, which costs calls, is not asked for */
+    DECAY_MS = 1000, /* the bound loses an eighth */
+    PEAK_MOST = 256, /* 16 MiB */
+    PEAK_CALLS = 32, /* to return dirty memory for the peak's sake, for a request */
+};
+
+static size_t keep_bound = LEAST, keep_owed;
+static uint64_t keep_returned_ms, keep_decayed_ms;
+static size_t keep_peak;  /* granules in use and dirty, the most */
+static size_t keep_used;  /* granules in use, the most, up to PEAK_MOST */
+static size_t keep_spent; /* of those, as many as were returned for the peak's sake */
+
+static void keep_decay(uint64_t now)
+{
+    if (now - keep_decayed_ms < DECAY_MS)
+        return;
+    for (; now - keep_decayed_ms >= DECAY_MS && keep_bound > LEAST; keep_decayed_ms += DECAY_MS)
+        keep_bound -= lm_min((keep_bound + 7) / 8, keep_bound - LEAST);
+    keep_decayed_ms = now;
+}
+
+size_t lm_keep_bound(uint64_t now)
+{
+    if (lm_config.dirty_bytes)
+        return lm_config.dirty_bytes / LM_GRANULE;
+    keep_decay(now);
+    return keep_bound;
+}
+
+void lm_keep_returned(size_t granules, uint64_t now)
+{
+    keep_owed = now - keep_returned_ms <= lm_config.purge_ms ? keep_owed + granules : granules;
+    keep_returned_ms = now;
+}
+
+/* Clean memory is wanted: perhaps instead of what was returned too soon. */
+static void keep_regret(uint32_t granules)
+{
+    size_t most;
+
+    if (lm_os_clock_ms() - keep_returned_ms > lm_config.purge_ms)
+        keep_owed = 0;
+    most = lm_min(granules, keep_owed);
+    keep_owed -= most;
+    keep_bound += 2 * most;
+    if (keep_bound > ASKING)
+        keep_bound = lm_min(keep_bound, lm_max(ASKING, lm_os_memory_limit() / LM_GRANULE / 8));
+}
+
+void lm_keep_clean(uint32_t granules)
+{
+    size_t used = lm_used_granules + granules, footprint = used + lm_dirty_granules, returned;
+
+    if (keep_owed)
+        keep_regret(granules);
+    if (lm_config.dirty_bytes || footprint <= keep_peak)
+        return;
+    keep_used = lm_min(lm_max(keep_used, used), PEAK_MOST);
+    returned = lm_dirty_return(lm_min(footprint - keep_peak, keep_used - keep_spent), PEAK_CALLS);
+    keep_spent = lm_min(keep_spent + returned, keep_used); /* an extent goes as a whole */
+    keep_peak = lm_max(keep_peak, footprint - returned);
+}
