@@ -5,8 +5,10 @@
 #include <errno.h>
 #include <string.h>
 
-enum { KEPT_MOST = 32 };                                    /* granules that a reset leaves */
-enum { SPARE_MOST = 8 };                                    /* granules that are taken ahead for slabs: 1, 2, 4, 8 */
+enum { KEPT_MOST = 32 }; /* granules that a reset leaves */
+/* Runs of granules taken ahead for slabs: 1, 2, 4, 8, 8..., while the heap is young. Later one by one, for there are
+ * likely to be single ones that an emptied slab has left dirty. */
+enum { SPARE_MOST = 8, SPARE_TOTAL = 15 };
 enum { CHUNK_BYTES = 1 << 20, CHUNK_MAX_BYTES = 64 << 20 }; /* asked of a source: the first, doubling, the largest */
 
 static struct lm_private *private_idle; /* destroyed, waiting for reuse; linked by sibling */
@@ -73,6 +75,7 @@ static void private_empty(struct lm_private *heap, unsigned keep)
     if (refuse.pieces)
         lm_meta_give(refuse.pieces);
     heap->spare_next = 1;
+    heap->spare_total = 0;
     while (heap->group && !heap->steady && (memory = lm_arena_drop(heap->group, &bytes)) != NULL)
         if (!heap->source)
             lm_os_unmap(memory, bytes); /* a steady heap's reserve */
@@ -230,8 +233,10 @@ static struct lm_span *private_granule(struct lm_private *heap, bool *zeroed)
             span = lm_span_alloc(1, 1, LM_BLOCK, &heap->spare_zeroed);
         if (!span)
             return NULL;
-        if (!heap->exact) /* those that lean to memory, and the shared ones, take no more than they need */
-            heap->spare_next = (uint32_t)lm_min(heap->spare_next * 2u, SPARE_MOST);
+        heap->spare_total += span->granules;
+        /* those that lean to memory, and the shared ones, take no more than they need */
+        heap->spare_next =
+            heap->exact || heap->spare_total >= SPARE_TOTAL ? 1 : (uint32_t)lm_min(heap->spare_next * 2u, SPARE_MOST);
     }
     *zeroed = heap->spare_zeroed;
     heap->spare = span->granules > 1 ? lm_span_id_of(lm_span_cut(span, 1)) : 0;

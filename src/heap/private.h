@@ -42,7 +42,7 @@ struct lm_private {
     const struct loam_source *source; /* NULL: everybody's arenas */
     uint32_t group;                   /* of its arenas; 0: everybody's */
     lm_span_id spare;                 /* what is left of a run of granules for slabs; 0: nothing */
-    uint32_t spare_next;              /* granules of the next run */
+    uint32_t spare_next, spare_total; /* granules of the next run, and of all so far */
     bool spare_zeroed;                /* they read as zero */
     size_t chunk_bytes;               /* asked of the source last */
     bool uncounted;                   /* no quota here or above: nothing is charged */
