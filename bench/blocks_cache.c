@@ -1,6 +1,8 @@
 /* The object cache raced: against glibc's malloc, loam's, and whatever libumem and libmimalloc are named.
  *
- *   bench-blocks_cache [umem=LIBRARY] [mimalloc=LIBRARY]       the table: median (least) of interleaved rounds, ns an alloc and free
+ *   bench-blocks_cache [--rounds N] [umem=LIBRARY] [mimalloc=LIBRARY]
+ *                                                              the table: median (least) of interleaved rounds, ns an alloc
+ *                                                              and free
  *   bench-blocks_cache colour                                  the same field of many objects, colouring on and off
  *   bench-blocks_cache count CONTENDER PAIRS                   one contender alone, to count instructions (valgrind)
  *
@@ -18,7 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { SIZE = 128, ROUNDS = 9, SET = 1000, BURST = 500, RING = 1024 };
+enum { SIZE = 128, MOST_ROUNDS = 101, SET = 1000, BURST = 500, RING = 1024 };
 enum kind { GLIBC, LOAM, MIMALLOC, UMEM, CACHE, CACHE_CPU, CACHE_NOBODY, CACHE_INLINE, KINDS };
 enum traffic { PAIR, SETS, BURSTS, TRAFFICS };
 
@@ -32,6 +34,7 @@ struct session {
     char name[SIZE - sizeof(pthread_mutex_t) - 4 * sizeof(void *)];
 };
 
+static int rounds = 9;
 static struct loam_cache *cache[3][2]; /* by layer; with a constructor or not */
 static void *umem[2];
 static void *(*umem_create)(const char *, size_t, size_t, int (*)(void *, void *, int), void (*)(void *, void *),
@@ -291,9 +294,9 @@ static int present(enum kind kind)
 
 static void race(int built, int traffic, int threads)
 {
-    double ns[KINDS][ROUNDS];
+    static double ns[KINDS][MOST_ROUNDS];
 
-    for (int r = 0; r < ROUNDS; r++)
+    for (int r = 0; r < rounds; r++)
         for (int k = 0; k < KINDS; k++) {
             enum kind kind = (enum kind)((k + r * 3) % KINDS);
 
@@ -306,8 +309,8 @@ static void race(int built, int traffic, int threads)
             printf(" |");
             continue;
         }
-        qsort(ns[k], ROUNDS, sizeof(double), compare);
-        printf(" %.1f (%.1f) |", ns[k][ROUNDS / 2], ns[k][0]);
+        qsort(ns[k], (size_t)rounds, sizeof(double), compare);
+        printf(" %.1f (%.1f) |", ns[k][rounds / 2], ns[k][0]);
     }
     printf("\n");
     fflush(stdout);
@@ -358,18 +361,18 @@ static double walk(int objects, int coloured, size_t *sets_used, size_t *sets, s
 static int colour(void)
 {
     static const int counts[] = {56, COLOUR_MOST}; /* as many pages as the first TLB holds; more */
-    double ns[2][ROUNDS];
+    double ns[2][MOST_ROUNDS];
     size_t used[2], colours[2], sets;
 
     for (size_t c = 0; c < 2; c++) {
-        for (int r = 0; r < ROUNDS; r++)
+        for (int r = 0; r < rounds; r++)
             for (int on = 0; on < 2; on++)
                 ns[on][r] = walk(counts[c], on, &used[on], &sets, &colours[on]);
         for (int on = 0; on < 2; on++) {
-            qsort(ns[on], ROUNDS, sizeof(double), compare);
+            qsort(ns[on], (size_t)rounds, sizeof(double), compare);
             printf(
                 "a field of %d objects of %d bytes, colouring %s: %zu colours, %zu of %zu cache sets used, %.2f ns a visit\n",
-                counts[c], COLOUR_SIZE, on ? "on" : "off", colours[on], used[on], sets, ns[on][ROUNDS / 2]);
+                counts[c], COLOUR_SIZE, on ? "on" : "off", colours[on], used[on], sets, ns[on][rounds / 2]);
         }
     }
     return 0;
@@ -423,6 +426,12 @@ int main(int argc, char **argv)
 {
     int args = 1;
 
+    if (argc > 2 && strcmp(argv[1], "--rounds") == 0) {
+        rounds = atoi(argv[2]);
+        if (rounds < 1 || rounds > MOST_ROUNDS)
+            rounds = 9;
+        args = 3;
+    }
     for (; args < argc && strchr(argv[args], '='); args++) {
         if (strncmp(argv[args], "umem=", 5) == 0)
             open_umem(argv[args] + 5);
