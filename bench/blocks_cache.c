@@ -362,7 +362,7 @@ static int colour(void)
 {
     static const int counts[] = {56, COLOUR_MOST}; /* as many pages as the first TLB holds; more */
     double ns[2][MOST_ROUNDS];
-    size_t used[2], colours[2], sets;
+    size_t used[2], colours[2], sets = 0;
 
     for (size_t c = 0; c < 2; c++) {
         for (int r = 0; r < rounds; r++)
