@@ -150,7 +150,7 @@ void lm_span_free(struct lm_span *span);
 void lm_span_free_all(lm_span_id first);
 
 /* Cuts a span of kind BLOCK in two: what begins `granules` behind its start is a span of kind BLOCK by itself; its
- * descriptor. Others may be walking: they see one or both. */
+ * descriptor. Takes no lock: lm_page_each, called meanwhile, may miss the second one. */
 struct lm_span *lm_span_cut(struct lm_span *span, uint32_t granules);
 
 /* Takes the granules right behind a span when they are free: true when it now has `granules`. The new

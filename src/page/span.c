@@ -195,8 +195,6 @@ struct lm_span *lm_span_cut(struct lm_span *span, uint32_t granules)
     LM_ASSERT(span->kind == LM_BLOCK && granules < span->granules);
     *rest = (struct lm_span){.granules = span->granules - granules};
     lm_span_set_kind(rest, LM_BLOCK);
-    __atomic_thread_fence(
-        __ATOMIC_RELEASE); /* whoever sees the shorter one, in lm_page_each, finds the other behind it */
     span->granules = granules;
     return rest;
 }
