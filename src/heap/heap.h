@@ -81,8 +81,6 @@ struct lm_heap {
     struct lm_heap *next;         /* in the registry, for ever */
     struct lm_heap *next_idle;    /* in the stack of heaps without a thread; LM_RANK_HEAPS */
     bool busy;                    /* it has a thread; exactly the others are in the stack */
-    struct lm_heap *next_idle;    /* in the stack of heaps without a thread; LM_RANK_HEAPS */
-    bool busy;                    /* it has a thread; exactly the others are in the stack */
     uint32_t thread;              /* the kernel's id of it, or 1 while nobody asks; 0: none */
     uint64_t stolen_bytes;        /* of slabs taken over from other threads (share.c); atomic, written by its thread */
     uint64_t given_bytes;         /* of slabs that other threads wanted and got; the same */
