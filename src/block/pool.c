@@ -188,6 +188,8 @@ void lm_pool_flush(struct loam_pool *pool)
 {
     const struct loam_pool_recent *one = pool->head.bottom, *top = pool->head.top;
 
+    if (one == top)
+        return; /* as ever in a pool with a lock, where others may be reading `top` without it */
     while (one < top) {
         const struct loam_pool_recent *first = one;
         uint64_t *word = lm_pool_word(one);
