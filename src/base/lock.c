@@ -177,7 +177,7 @@ static bool lock_wait_anyhow(struct lm_lock *lock)
         if (seen != FREE) {
             seen = lock_wait_changed(lock, seen, ANYBODY);
             tries++;
-        } else if (__atomic_compare_exchange_n( /* pairs with lm_lock_release */
+        } else if (__atomic_compare_exchange_n(/* pairs with lm_lock_release */
                        &lock->state, &seen, WAITED_FOR, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
             return true;
         }

@@ -114,10 +114,11 @@ struct lm_span *lm_slab_create_at(struct lm_span *span, unsigned size_class, uns
 
 void lm_slab_free(struct lm_span *slab)
 {
-    struct lm_meta_piece *piece = lm_slab_strip(slab);
+    struct lm_annex *annex = lm_slab_annex(slab);
+    unsigned size_class = slab->size_class, carved = slab->carved;
 
-    lm_span_free(slab);
-    lm_meta_give(piece);
+    lm_span_free(slab); /* first: whoever walks all slabs, or a fork's child, must not find it with a cleaned annex */
+    lm_meta_give(slab_clean_annex(annex, size_class, carved));
 }
 
 struct lm_meta_piece *lm_slab_strip(struct lm_span *slab)
