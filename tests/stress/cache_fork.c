@@ -5,7 +5,6 @@
 
 #include <loam/cache.h>
 #include <pthread.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 enum { THREADS = 3, HELD = 200, FORKS = 60, BY_MAIN = 1000 };
@@ -55,8 +54,9 @@ static void *work(void *arg)
     return NULL;
 }
 
-static void in_child(struct object **mine)
+static void in_child(void *arg)
 {
+    struct object **mine = arg;
     pthread_t thread;
 
     alarm(60);
@@ -108,15 +108,7 @@ int main(void)
         mine[i] = loam_cache_alloc(caches[i % 3]);
     for (uintptr_t i = 0; i < THREADS; i++)
         NEED(pthread_create(&threads[i], NULL, work, (void *)(i + 1)) == 0);
-    for (int i = 0; i < (in_full() ? FORKS * 10 : FORKS); i++) {
-        pid_t child = fork();
-        int status;
-
-        NEED(child >= 0);
-        if (child == 0)
-            in_child(mine);
-        NEED(waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0);
-    }
+    forks(in_full() ? FORKS * 10 : FORKS, in_child, mine);
     __atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
     for (int i = 0; i < THREADS; i++)
         pthread_join(threads[i], NULL);

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 bool in_full(void)
@@ -76,4 +77,19 @@ void churn(uint64_t seed, int steps)
     }
     for (int i = 0; i < HELD; i++)
         free(p[i]);
+}
+
+void forks(int times, void (*body)(void *arg), void *arg)
+{
+    for (int i = 0; i < times; i++) {
+        pid_t child = fork();
+        int status;
+
+        NEED(child >= 0);
+        if (child == 0) {
+            body(arg);
+            _exit(1);
+        }
+        NEED(waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    }
 }

@@ -19,6 +19,9 @@
 /* True when the long form is asked for (LOAM_CHECK_ALL). */
 bool in_full(void);
 
+/* Forks so often; each child calls body(arg), which must end it with status 0. */
+void forks(int times, void (*body)(void *arg), void *arg);
+
 /* Resident bytes of the process now, without malloc. */
 size_t resident_bytes(void);
 

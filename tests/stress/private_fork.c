@@ -6,7 +6,6 @@
 #include <loam/heap.h>
 #include <loam/loam.h>
 #include <pthread.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 enum { THREADS = 3, HEAPS = 4, HELD = 300, FORKS = 60, BY_MAIN = 500, SIZE_MOST = 700 };
@@ -38,8 +37,9 @@ static void *work(void *arg)
     return NULL;
 }
 
-static void in_child(unsigned char **mine)
+static void in_child(void *arg)
 {
+    unsigned char **mine = arg;
     pthread_t thread;
 
     alarm(60);
@@ -79,15 +79,7 @@ int main(void)
     }
     for (uintptr_t i = 0; i < THREADS; i++)
         NEED(pthread_create(&threads[i], NULL, work, (void *)(i + 1)) == 0);
-    for (int i = 0; i < (in_full() ? FORKS * 10 : FORKS); i++) {
-        pid_t child = fork();
-        int status;
-
-        NEED(child >= 0);
-        if (child == 0)
-            in_child(mine);
-        NEED(waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0);
-    }
+    forks(in_full() ? FORKS * 10 : FORKS, in_child, mine);
     __atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
     for (int i = 0; i < THREADS; i++)
         pthread_join(threads[i], NULL);
