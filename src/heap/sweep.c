@@ -3,7 +3,7 @@
  * A slab that keeps one live object keeps all its pages, and serves no other size. So where a heap changes slabs, some of its partial
  * ones are looked at (lm_slab_look), in turn:
  *
- *   by need   a new slab raises the process's peak, which is worth some calls: slabs that are idle or have lost half of what lived give up their pages
+ *   by need   a new slab raises the process's peak, which is worth some calls: slabs that are nearly empty give up their pages
  *   by age    purge_ms after the last round: slabs that no object was freed in for a whole round
  *
  * The turn is a cursor, the last slab that was looked at. It may have left its list since; then it is no longer PARTIAL,
@@ -11,7 +11,7 @@
 #include "heap/room.h"
 
 enum {
-    LOOKS = 8,    /* at a time */
+    LOOKS = 4,    /* at a time */
     BETWEEN = 16, /* occasions on which nothing grows, between two at which the clock is read */
 };
 

@@ -51,18 +51,22 @@ static void slab_reorder(struct lm_span *slab, const uint8_t *page_state, size_t
                 lm_slab_push(slab, n);
 }
 
-/* The bytes returned; *refused: not all that could have been. */
-static size_t slab_punch(struct lm_span *slab, bool *refused)
+/* The bytes returned; *refused: not all that could have been. Nothing is done for fewer than `least` pages. */
+static size_t slab_punch(struct lm_span *slab, unsigned least, bool *refused)
 {
     uint8_t page_state[MAX_PAGES];
     size_t page_bytes = lm_os_page_size(), returned = 0;
-    unsigned pages = (unsigned)(slab->granules * LM_GRANULE >> page_shift());
+    unsigned pages = (unsigned)(slab->granules * LM_GRANULE >> page_shift()), holes = 0;
     char *start = lm_span_start(slab);
     size_t first = (size_t)(slab->origin - start) + lm_slab_object_size(slab);
 
     *refused = false;
-    for (unsigned page = 0; page < pages; page++)
+    for (unsigned page = 0; page < pages; page++) {
         page_state[page] = (uint8_t)page_survey(slab, page * page_bytes, (page + 1) * page_bytes, first);
+        holes += page_state[page] == FREE;
+    }
+    if (holes < least)
+        return 0;
     for (unsigned page = 0, end; page < pages; page = end) {
         for (end = page + 1; page_state[page] == FREE && end < pages && page_state[end] == FREE;)
             end++;
@@ -85,7 +89,7 @@ size_t lm_slab_punch(struct lm_span *slab)
 
     if (slab->flags & LM_SLAB_SWEPT)
         return 0;
-    returned = slab_punch(slab, &refused);
+    returned = slab_punch(slab, 1, &refused);
     if (!refused) /* else once more the next time */
         slab->flags |= LM_SLAB_SWEPT;
     return returned;
@@ -95,15 +99,16 @@ size_t lm_slab_look(struct lm_span *slab, enum lm_look look)
 {
     struct lm_annex *annex = lm_slab_annex(slab);
     unsigned live = slab->countdown, free_objects = slab->carved - live;
+    unsigned quarter = (unsigned)(slab->granules * LM_GRANULE / 4 >> page_shift());
     bool idle = annex->seen_free == free_objects, refused;
 
     annex->seen_free = (uint16_t)free_objects;
-    if (free_objects <= annex->punched_free || free_objects * lm_slab_object_size(slab) < lm_os_page_size())
+    if (free_objects <= annex->punched_free || (look != LM_LOOK_ALL && free_objects < slab->carved / 4u))
         return 0;
     if (look == LM_LOOK_IDLE && !idle)
         return 0;
-    if (look == LM_LOOK_NEED && !idle && live > (slab->carved - annex->punched_free) / 2u)
+    if (look == LM_LOOK_NEED && live > (slab->carved - annex->punched_free) / 8u)
         return 0;
     annex->punched_free = (uint16_t)free_objects;
-    return slab_punch(slab, &refused);
+    return slab_punch(slab, look == LM_LOOK_ALL ? 1 : lm_max(quarter, 1), &refused);
 }

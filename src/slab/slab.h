@@ -222,9 +222,9 @@ LM_INLINE bool lm_slab_is_mailed(const struct lm_span *slab)
  * bytes returned. For the owner only. */
 size_t lm_slab_punch(struct lm_span *slab);
 
-/* The same for a PARTIAL slab of any heap, if it is worth it: more are free than when its pages were last returned; and
- * it is idle, which means that none was freed since the last look, or (NEED) half of the live ones are gone; or in any
- * case (ALL). */
+/* The same for a PARTIAL slab of any heap, if it is worth it: more objects are free than when it last was, a quarter at least,
+ * and a quarter of the pages would go; and (IDLE) none was freed since the last look, or (NEED) seven in eight of the live ones
+ * are gone. In any case and for any page: ALL. */
 enum lm_look { LM_LOOK_IDLE, LM_LOOK_NEED, LM_LOOK_ALL };
 size_t lm_slab_look(struct lm_span *slab, enum lm_look look);
 
