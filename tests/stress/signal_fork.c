@@ -8,14 +8,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static volatile sig_atomic_t forks;
+static volatile sig_atomic_t forked;
 
 static void on_alarm(int signal)
 {
     pid_t child;
 
     (void)signal;
-    if (forks >= 300)
+    if (forked >= 300)
         return;
     child = fork();
     if (child == 0) {
@@ -24,13 +24,13 @@ static void on_alarm(int signal)
         _exit(1);
     }
     if (child > 0)
-        forks++;
+        forked++;
 }
 
 static void *beside(void *arg)
 {
-    while (forks < 300)
-        churn((uintptr_t)arg + (uint64_t)forks, 2000);
+    while (forked < 300)
+        churn((uintptr_t)arg + (uint64_t)forked, 2000);
     return NULL;
 }
 
@@ -50,11 +50,11 @@ int main(void)
     pthread_sigmask(SIG_UNBLOCK, &profile, NULL);
     sigaction(SIGVTALRM, &action, NULL);
     setitimer(ITIMER_VIRTUAL, &every, NULL);
-    for (uint64_t seed = 1; forks < 300; seed++)
+    for (uint64_t seed = 1; forked < 300; seed++)
         churn(seed, 2000);
     pthread_join(thread, NULL);
     while (wait(&status) > 0)
         bad += !(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-    printf("%d forks from a handler, %d ended badly\n", (int)forks, bad);
+    printf("%d forks from a handler, %d ended badly\n", (int)forked, bad);
     return bad != 0;
 }

@@ -114,7 +114,7 @@ static void who_grows_gets_what_others_leave(void **state)
     given = greedy->given_bytes;
     in_worker(stir);
     assert_int_equal(greedy->given_bytes, given); /* nobody wants any */
-    do { /* and now somebody does, when the orphans are used up */
+    do {                                          /* and now somebody does, when the orphans are used up */
         stolen = lm_heap_mine()->stolen_bytes;
         grow();
     } while (lm_heap_mine()->stolen_bytes != stolen);
