@@ -112,7 +112,7 @@ void *lm_private_take(struct lm_private *heap, size_t size, size_t align, bool *
 
 void *lm_private_malloc(struct lm_private *heap, size_t size, size_t align, bool *zeroed)
 {
-    unsigned size_class;
+    unsigned size_class = 0;
     size_t bytes;
     void *p;
     bool small = private_round(size, align, &size_class, &bytes);
