@@ -67,12 +67,9 @@ LM_INLINE uint32_t region_find(struct lm_region_view v, uint32_t units)
     return v.is_tree ? lm_region_tree_find(v.region, units) : lm_region_bins_find(v, units);
 }
 
-LM_INLINE void *region_take(struct lm_region_view v, size_t size)
+/* What a request is given for the unit that was found and cut: the block there, or NULL, for none or for damage. */
+LM_INLINE void *region_answer(struct lm_region_view v, uint32_t unit)
 {
-    uint32_t units = region_units_for(v, size), unit = units ? region_find(v, units) : 0;
-
-    if (LM_LIKELY(unit && unit != LM_REGION_DAMAGED))
-        unit = region_cut(v, unit, 0, units);
     if (LM_LIKELY(unit && unit != LM_REGION_DAMAGED))
         return lm_region_at(v, unit);
     if (unit)
@@ -80,6 +77,15 @@ LM_INLINE void *region_take(struct lm_region_view v, size_t size)
     else
         errno = ENOMEM;
     return NULL;
+}
+
+LM_INLINE void *region_take(struct lm_region_view v, size_t size)
+{
+    uint32_t units = region_units_for(v, size), unit = units ? region_find(v, units) : 0;
+
+    if (LM_LIKELY(unit && unit != LM_REGION_DAMAGED))
+        unit = region_cut(v, unit, 0, units);
+    return region_answer(v, unit);
 }
 
 /* Units from the start of a free block to the first aligned place that leaves a whole block before it, or none. */
@@ -103,13 +109,7 @@ static void *region_take_aligned(struct lm_region_view v, size_t align, size_t s
         unit = slack < v.end - units ? region_find(v, units + (uint32_t)slack) : 0;
     if (unit && unit != LM_REGION_DAMAGED)
         unit = region_cut(v, unit, (uint32_t)region_gap(v, unit, align), units);
-    if (unit && unit != LM_REGION_DAMAGED)
-        return lm_region_at(v, unit);
-    if (unit)
-        lm_region_refuse(v.region, NULL);
-    else
-        errno = ENOMEM;
-    return NULL;
+    return region_answer(v, unit);
 }
 
 /* Each kind of region apart, so that none burdens the others; the first is the one for real time. */

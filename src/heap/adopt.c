@@ -117,27 +117,38 @@ bool lm_orphans_receive(struct lm_span *slab)
     return orphan;
 }
 
+struct lm_span *lm_orphans_make(unsigned size_class, void *owner)
+{
+    struct lm_span *slab = lm_slab_create(size_class, 0, owner);
+
+    if (slab)
+        slab->countdown = 0; /* live objects, as in a partial slab */
+    return slab;
+}
+
+void *lm_orphans_pop(struct lm_span *slab)
+{
+    void *p = lm_slab_pop(slab);
+    bool zeroed;
+
+    return p ? p : lm_slab_carve_one(slab, &zeroed);
+}
+
 void *lm_orphans_malloc(unsigned size_class)
 {
     struct lm_span *slab;
     void *p = NULL;
-    bool zeroed;
 
     if (orphans_on_shelves())
         return lm_shelves_malloc(size_class);
     lm_lock_take(&lm_orphans_lock);
     slab = lm_lists_take(&orphans, size_class);
-    if (!slab) {
-        slab = lm_slab_create(size_class, 0, NULL);
-        if (slab)
-            slab->countdown = 0; /* live objects, as in a partial slab */
-    }
+    if (!slab)
+        slab = lm_orphans_make(size_class, NULL);
     if (slab) {
         unsigned live = slab->countdown;
 
-        p = lm_slab_pop(slab);
-        if (!p)
-            p = lm_slab_carve_one(slab, &zeroed);
+        p = lm_orphans_pop(slab);
         lm_lists_give(&orphans, slab, live + 1);
     }
     lm_lock_release(&lm_orphans_lock);

@@ -117,10 +117,12 @@ extern uint32_t lm_remote_homeless;           /* atomic: threads without a heap 
 /* -- adopt.c -- */
 void lm_orphans_add_all(struct lm_heap *heap);                              /* of a thread that ends */
 struct lm_span *lm_orphans_take(struct lm_heap *heap, unsigned size_class); /* or NULL */
-bool lm_orphans_receive(struct lm_span *slab); /* delivers; false when it is no orphan (any more) */
-void *lm_orphans_malloc(unsigned size_class);  /* for threads past having a heap */
-void lm_orphans_trim(void);                    /* releases what is empty */
-size_t lm_orphans_sweep(void);                 /* returns free pages; the bytes */
+bool lm_orphans_receive(struct lm_span *slab);                     /* delivers; false when it is no orphan (any more) */
+void *lm_orphans_malloc(unsigned size_class);                      /* for threads past having a heap */
+struct lm_span *lm_orphans_make(unsigned size_class, void *owner); /* a slab for that; or NULL */
+void *lm_orphans_pop(struct lm_span *slab);                        /* an object of one with room */
+void lm_orphans_trim(void);                                        /* releases what is empty */
+size_t lm_orphans_sweep(void);                                     /* returns free pages; the bytes */
 void lm_orphans_after_fork(struct lm_heap *mine);
 int lm_orphans_check(void); /* 0, or the line of the invariant that their lists break */
 

@@ -273,21 +273,16 @@ bool lm_shelves_receive(struct lm_span *slab)
 
 void *lm_shelves_malloc(unsigned size_class)
 {
-    bool noted = shelf_enter(), zeroed;
+    bool noted = shelf_enter();
     struct lm_span *slab = shelf_take(size_class);
     void *p = NULL;
 
-    if (!slab) {
-        slab = lm_slab_create(size_class, 0, (void *)(uintptr_t)LM_TAG_CLAIMED);
-        if (slab)
-            slab->countdown = 0; /* live objects, as in a partial slab */
-    }
+    if (!slab)
+        slab = lm_orphans_make(size_class, (void *)(uintptr_t)LM_TAG_CLAIMED);
     if (slab) {
         unsigned live = slab->countdown;
 
-        p = lm_slab_pop(slab);
-        if (!p)
-            p = lm_slab_carve_one(slab, &zeroed);
+        p = lm_orphans_pop(slab);
         shelf_count(slab, live + 1);
         shelf_finish(slab, true);
         shelf_sweep_if_due(size_class);

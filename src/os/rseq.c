@@ -128,41 +128,21 @@ static bool rseq_spin(struct lm_rseq_area *area, uint32_t *ready)
     uint64_t aborted = 0, spins = SPINS, t0;
 
 #if defined(__x86_64__)
-    __asm__ volatile(".pushsection lm_rseq_cs, \"aw\"\n"
-                     ".balign 32\n"
-                     "3: .long 0, 0\n"
-                     ".quad 1f, 2f - 1f, 4f\n"
-                     ".popsection\n"
-                     "leaq 3b(%%rip), %[t0]\n"
-                     "movq %[t0], 8(%[area])\n"
-                     "1: movl $1, (%[ready])\n"
-                     "7: decq %[spins]\n"
-                     "jnz 7b\n"
-                     "2: jmp 5f\n"
-                     ".byte 0x0f, 0xb9, 0x3d\n"
-                     ".long 0x53053053\n"
-                     "4: movl $1, %k[aborted]\n"
-                     "5: movq $0, 8(%[area])\n"
+    __asm__ volatile(LM_RSEQ_BEGIN "1: movl $1, (%[ready])\n"
+                                   "7: decq %[spins]\n"
+                                   "jnz 7b\n"
+                                   "2: jmp 5f\n" LM_RSEQ_SIGNATURE "4: movl $1, %k[aborted]\n"
+                                   "5: movq $0, 8(%[area])\n"
                      : [aborted] "+&r"(aborted), [spins] "+&r"(spins), [t0] "=&r"(t0)
                      : [area] "r"(area), [ready] "r"(ready)
                      : "memory", "cc");
 #else
-    __asm__ volatile(".pushsection lm_rseq_cs, \"aw\"\n"
-                     ".balign 32\n"
-                     "3: .long 0, 0\n"
-                     ".quad 1f, 2f - 1f, 4f\n"
-                     ".popsection\n"
-                     "adrp %[t0], 3b\n"
-                     "add %[t0], %[t0], :lo12:3b\n"
-                     "str %[t0], [%[area], #8]\n"
-                     "mov %w[t0], #1\n"
-                     "1: stlr %w[t0], [%[ready]]\n"
-                     "7: subs %[spins], %[spins], #1\n"
-                     "b.ne 7b\n"
-                     "2: b 5f\n"
-                     ".inst 0xd428bc00\n"
-                     "4: mov %w[aborted], #1\n"
-                     "5: str xzr, [%[area], #8]\n"
+    __asm__ volatile(LM_RSEQ_BEGIN "mov %w[t0], #1\n"
+                                   "1: stlr %w[t0], [%[ready]]\n"
+                                   "7: subs %[spins], %[spins], #1\n"
+                                   "b.ne 7b\n"
+                                   "2: b 5f\n" LM_RSEQ_SIGNATURE "4: mov %w[aborted], #1\n"
+                                   "5: str xzr, [%[area], #8]\n"
                      : [aborted] "+&r"(aborted), [spins] "+&r"(spins), [t0] "=&r"(t0)
                      : [area] "r"(area), [ready] "r"(ready)
                      : "memory", "cc");

@@ -114,6 +114,31 @@ LM_INLINE void lm_rseq_found(void *object)
 #endif
 }
 
+/* How every sequence begins: its descriptor 3, from label 1 to the committing store before label 2, aborted at 4; and that it
+ * is under way. And what stands before label 4, for the kernel to know a place to abort to by. */
+#define LM_RSEQ_DESCRIPTOR \
+    ".pushsection lm_rseq_cs, \"aw\"\n" \
+    ".balign 32\n" \
+    "3: .long 0, 0\n" \
+    ".quad 1f, 2f - 1f, 4f\n" \
+    ".popsection\n"
+#if defined(__x86_64__)
+#define LM_RSEQ_BEGIN \
+    LM_RSEQ_DESCRIPTOR \
+    "leaq 3b(%%rip), %[t0]\n" \
+    "movq %[t0], 8(%[area])\n"
+#define LM_RSEQ_SIGNATURE /* reads as an undefined instruction */ \
+    ".byte 0x0f, 0xb9, 0x3d\n" \
+    ".long 0x53053053\n"
+#elif defined(__aarch64__)
+#define LM_RSEQ_BEGIN \
+    LM_RSEQ_DESCRIPTOR \
+    "adrp %[t0], 3b\n" \
+    "add %[t0], %[t0], :lo12:3b\n" \
+    "str %[t0], [%[area], #8]\n"
+#define LM_RSEQ_SIGNATURE ".inst 0xd428bc00\n"
+#endif
+
 /* One try. `list` is the list's offset in bytes. *result: the pointer, or NULL: the list is empty. */
 LM_INLINE enum lm_rseq_result lm_rseq_try_pop(struct lm_rseq_area *area, size_t list, void **result)
 {
@@ -122,29 +147,19 @@ LM_INLINE enum lm_rseq_result lm_rseq_try_pop(struct lm_rseq_area *area, size_t 
     uintptr_t t0, t1;
 
 #if defined(__x86_64__)
-    __asm__ volatile(".pushsection lm_rseq_cs, \"aw\"\n"
-                     ".balign 32\n"
-                     "3: .long 0, 0\n"
-                     ".quad 1f, 2f - 1f, 4f\n"
-                     ".popsection\n"
-                     "leaq 3b(%%rip), %[t0]\n"
-                     "movq %[t0], 8(%[area])\n"
-                     "1: movl (%[area],%[index]), %k[t0]\n"
-                     "cmpl %[limit], %k[t0]\n"
-                     "jae 5f\n"
-                     "movq (%[table],%[t0],8), %[t0]\n"
-                     "movzwl 8(%[t0],%[list]), %k[t1]\n"
-                     "cmpw 10(%[t0],%[list]), %w[t1]\n"
-                     "je 5f\n"
-                     "movq -8(%[t0],%[t1],8), %[found]\n"
-                     "decl %k[t1]\n"
-                     "movw %w[t1], 8(%[t0],%[list])\n"
-                     "2: xorl %k[status], %k[status]\n"
-                     "jmp 5f\n"
-                     ".byte 0x0f, 0xb9, 0x3d\n" /* the signature reads as an undefined instruction */
-                     ".long 0x53053053\n"
-                     "4: movl %[aborted], %k[status]\n"
-                     "5: movq $0, 8(%[area])\n"
+    __asm__ volatile(LM_RSEQ_BEGIN "1: movl (%[area],%[index]), %k[t0]\n"
+                                   "cmpl %[limit], %k[t0]\n"
+                                   "jae 5f\n"
+                                   "movq (%[table],%[t0],8), %[t0]\n"
+                                   "movzwl 8(%[t0],%[list]), %k[t1]\n"
+                                   "cmpw 10(%[t0],%[list]), %w[t1]\n"
+                                   "je 5f\n"
+                                   "movq -8(%[t0],%[t1],8), %[found]\n"
+                                   "decl %k[t1]\n"
+                                   "movw %w[t1], 8(%[t0],%[list])\n"
+                                   "2: xorl %k[status], %k[status]\n"
+                                   "jmp 5f\n" LM_RSEQ_SIGNATURE "4: movl %[aborted], %k[status]\n"
+                                   "5: movq $0, 8(%[area])\n"
                      : [found] "+&r"(found), [status] "+&r"(status), [t0] "=&r"(t0), [t1] "=&r"(t1)
                      : [area] "r"(area), [index] "r"(lm_rseq.index), [limit] "rm"(lm_rseq.limit),
                      [table] "r"(lm_rseq.table), [list] "r"(list), [aborted] "i"(LM_RSEQ_ABORTED)
@@ -152,31 +167,21 @@ LM_INLINE enum lm_rseq_result lm_rseq_try_pop(struct lm_rseq_area *area, size_t 
 #elif defined(__aarch64__)
     uintptr_t t2;
 
-    __asm__ volatile(".pushsection lm_rseq_cs, \"aw\"\n"
-                     ".balign 32\n"
-                     "3: .long 0, 0\n"
-                     ".quad 1f, 2f - 1f, 4f\n"
-                     ".popsection\n"
-                     "adrp %[t0], 3b\n"
-                     "add %[t0], %[t0], :lo12:3b\n"
-                     "str %[t0], [%[area], #8]\n"
-                     "1: ldr %w[t0], [%[area], %[index]]\n"
-                     "cmp %w[t0], %w[limit]\n"
-                     "b.hs 5f\n"
-                     "ldr %[t0], [%[table], %[t0], lsl #3]\n"
-                     "add %[t1], %[t0], %[list]\n"
-                     "ldrh %w[t2], [%[t1], #8]\n"
-                     "ldrh %w[found], [%[t1], #10]\n"
-                     "cmp %w[t2], %w[found]\n"
-                     "b.eq 5f\n"
-                     "sub %w[t2], %w[t2], #1\n"
-                     "ldr %[found], [%[t0], %[t2], lsl #3]\n"
-                     "strh %w[t2], [%[t1], #8]\n"
-                     "2: mov %w[status], #0\n"
-                     "b 5f\n"
-                     ".inst 0xd428bc00\n"
-                     "4: mov %w[status], %[aborted]\n"
-                     "5: str xzr, [%[area], #8]\n"
+    __asm__ volatile(LM_RSEQ_BEGIN "1: ldr %w[t0], [%[area], %[index]]\n"
+                                   "cmp %w[t0], %w[limit]\n"
+                                   "b.hs 5f\n"
+                                   "ldr %[t0], [%[table], %[t0], lsl #3]\n"
+                                   "add %[t1], %[t0], %[list]\n"
+                                   "ldrh %w[t2], [%[t1], #8]\n"
+                                   "ldrh %w[found], [%[t1], #10]\n"
+                                   "cmp %w[t2], %w[found]\n"
+                                   "b.eq 5f\n"
+                                   "sub %w[t2], %w[t2], #1\n"
+                                   "ldr %[found], [%[t0], %[t2], lsl #3]\n"
+                                   "strh %w[t2], [%[t1], #8]\n"
+                                   "2: mov %w[status], #0\n"
+                                   "b 5f\n" LM_RSEQ_SIGNATURE "4: mov %w[status], %[aborted]\n"
+                                   "5: str xzr, [%[area], #8]\n"
                      : [found] "+&r"(found), [status] "+&r"(status), [t0] "=&r"(t0), [t1] "=&r"(t1), [t2] "=&r"(t2)
                      : [area] "r"(area), [index] "r"(lm_rseq.index), [limit] "r"(lm_rseq.limit),
                      [table] "r"(lm_rseq.table), [list] "r"(list), [aborted] "i"(LM_RSEQ_ABORTED)
@@ -200,33 +205,23 @@ LM_INLINE enum lm_rseq_result lm_rseq_try_push(struct lm_rseq_area *area, size_t
     __tsan_release(object);
 #endif
 #if defined(__x86_64__)
-    __asm__ volatile(".pushsection lm_rseq_cs, \"aw\"\n"
-                     ".balign 32\n"
-                     "3: .long 0, 0\n"
-                     ".quad 1f, 2f - 1f, 4f\n"
-                     ".popsection\n"
-                     "leaq 3b(%%rip), %[t0]\n"
-                     "movq %[t0], 8(%[area])\n"
-                     "1: movl (%[area],%[index]), %k[t0]\n"
-                     "cmpl %[limit], %k[t0]\n"
-                     "jae 6f\n"
-                     "movq (%[table],%[t0],8), %[t0]\n"
-                     "cmpq %[owner], (%[t0],%[list])\n"
-                     "jne 5f\n"
-                     "movzwl 8(%[t0],%[list]), %k[t1]\n"
-                     "cmpw 12(%[t0],%[list]), %w[t1]\n"
-                     "je 6f\n"
-                     "movq %[object], (%[t0],%[t1],8)\n"
-                     "incl %k[t1]\n"
-                     "movw %w[t1], 8(%[t0],%[list])\n"
-                     "2: xorl %k[status], %k[status]\n"
-                     "jmp 5f\n"
-                     ".byte 0x0f, 0xb9, 0x3d\n"
-                     ".long 0x53053053\n"
-                     "4: movl %[aborted], %k[status]\n"
-                     "jmp 5f\n"
-                     "6: movl %[missed], %k[status]\n"
-                     "5: movq $0, 8(%[area])\n"
+    __asm__ volatile(LM_RSEQ_BEGIN "1: movl (%[area],%[index]), %k[t0]\n"
+                                   "cmpl %[limit], %k[t0]\n"
+                                   "jae 6f\n"
+                                   "movq (%[table],%[t0],8), %[t0]\n"
+                                   "cmpq %[owner], (%[t0],%[list])\n"
+                                   "jne 5f\n"
+                                   "movzwl 8(%[t0],%[list]), %k[t1]\n"
+                                   "cmpw 12(%[t0],%[list]), %w[t1]\n"
+                                   "je 6f\n"
+                                   "movq %[object], (%[t0],%[t1],8)\n"
+                                   "incl %k[t1]\n"
+                                   "movw %w[t1], 8(%[t0],%[list])\n"
+                                   "2: xorl %k[status], %k[status]\n"
+                                   "jmp 5f\n" LM_RSEQ_SIGNATURE "4: movl %[aborted], %k[status]\n"
+                                   "jmp 5f\n"
+                                   "6: movl %[missed], %k[status]\n"
+                                   "5: movq $0, 8(%[area])\n"
                      : [status] "+&r"(status), [t0] "=&r"(t0), [t1] "=&r"(t1)
                      : [area] "r"(area), [index] "r"(lm_rseq.index), [limit] "rm"(lm_rseq.limit),
                      [table] "r"(lm_rseq.table), [list] "r"(list), [owner] "r"(owner), [object] "r"(object),
@@ -235,36 +230,26 @@ LM_INLINE enum lm_rseq_result lm_rseq_try_push(struct lm_rseq_area *area, size_t
 #elif defined(__aarch64__)
     uintptr_t t2, t3;
 
-    __asm__ volatile(".pushsection lm_rseq_cs, \"aw\"\n"
-                     ".balign 32\n"
-                     "3: .long 0, 0\n"
-                     ".quad 1f, 2f - 1f, 4f\n"
-                     ".popsection\n"
-                     "adrp %[t0], 3b\n"
-                     "add %[t0], %[t0], :lo12:3b\n"
-                     "str %[t0], [%[area], #8]\n"
-                     "1: ldr %w[t0], [%[area], %[index]]\n"
-                     "cmp %w[t0], %w[limit]\n"
-                     "b.hs 6f\n"
-                     "ldr %[t0], [%[table], %[t0], lsl #3]\n"
-                     "add %[t1], %[t0], %[list]\n"
-                     "ldr %[t2], [%[t1]]\n"
-                     "cmp %[t2], %[owner]\n"
-                     "b.ne 5f\n"
-                     "ldrh %w[t2], [%[t1], #8]\n"
-                     "ldrh %w[t3], [%[t1], #12]\n"
-                     "cmp %w[t2], %w[t3]\n"
-                     "b.eq 6f\n"
-                     "str %[object], [%[t0], %[t2], lsl #3]\n"
-                     "add %w[t2], %w[t2], #1\n"
-                     "strh %w[t2], [%[t1], #8]\n"
-                     "2: mov %w[status], #0\n"
-                     "b 5f\n"
-                     ".inst 0xd428bc00\n"
-                     "4: mov %w[status], %[aborted]\n"
-                     "b 5f\n"
-                     "6: mov %w[status], %[missed]\n"
-                     "5: str xzr, [%[area], #8]\n"
+    __asm__ volatile(LM_RSEQ_BEGIN "1: ldr %w[t0], [%[area], %[index]]\n"
+                                   "cmp %w[t0], %w[limit]\n"
+                                   "b.hs 6f\n"
+                                   "ldr %[t0], [%[table], %[t0], lsl #3]\n"
+                                   "add %[t1], %[t0], %[list]\n"
+                                   "ldr %[t2], [%[t1]]\n"
+                                   "cmp %[t2], %[owner]\n"
+                                   "b.ne 5f\n"
+                                   "ldrh %w[t2], [%[t1], #8]\n"
+                                   "ldrh %w[t3], [%[t1], #12]\n"
+                                   "cmp %w[t2], %w[t3]\n"
+                                   "b.eq 6f\n"
+                                   "str %[object], [%[t0], %[t2], lsl #3]\n"
+                                   "add %w[t2], %w[t2], #1\n"
+                                   "strh %w[t2], [%[t1], #8]\n"
+                                   "2: mov %w[status], #0\n"
+                                   "b 5f\n" LM_RSEQ_SIGNATURE "4: mov %w[status], %[aborted]\n"
+                                   "b 5f\n"
+                                   "6: mov %w[status], %[missed]\n"
+                                   "5: str xzr, [%[area], #8]\n"
                      : [status] "+&r"(status), [t0] "=&r"(t0), [t1] "=&r"(t1), [t2] "=&r"(t2), [t3] "=&r"(t3)
                      : [area] "r"(area), [index] "r"(lm_rseq.index), [limit] "r"(lm_rseq.limit),
                      [table] "r"(lm_rseq.table), [list] "r"(list), [owner] "r"(owner), [object] "r"(object),
