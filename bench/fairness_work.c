@@ -13,6 +13,7 @@
  * that they keep; and how many rounds the greedy threads did. */
 #include "histogram.h"
 #include "work.h"
+#include "resident.h"
 
 #include <pthread.h>
 #include <stdbool.h>
@@ -208,17 +209,6 @@ static void *be_modest(void *number)
 
 /* -- the whole ------------------------------------------------------------------------------------------------------------ */
 
-static long resident(void)
-{
-    FILE *file = fopen("/proc/self/statm", "r");
-    long pages = 0;
-
-    if (!file || fscanf(file, "%*d %ld", &pages) != 1)
-        abort();
-    fclose(file);
-    return pages * (sysconf(_SC_PAGESIZE) / 1024);
-}
-
 static void add(struct histogram *sum, const struct histogram *h)
 {
     for (unsigned b = 0; b < BUCKETS; b++)
@@ -259,13 +249,13 @@ static void run(const struct greed *greed)
     do
         nanosleep(&tenth, NULL);
     while (greed->waits && __atomic_load_n(&ready, __ATOMIC_ACQUIRE) < (uint32_t)greedy);
-    before = resident();
+    before = resident_kib();
     for (uintptr_t i = 0; i < (uintptr_t)modest; i++)
         if (pthread_create(&modest_thread[i], NULL, be_modest, (void *)i) != 0)
             abort();
     for (int i = 0; i < modest; i++)
         pthread_join(modest_thread[i], NULL);
-    printf("figure resident-growth-mib %.6g\n", (double)(resident() - before) / 1024);
+    printf("figure resident-growth-mib %.6g\n", (double)(resident_kib() - before) / 1024);
     __atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
     ns_a_tick = (now_ns() - start_ns) / (double)(ticks() - start_ticks);
     for (int i = 0; i < greedy; i++)

@@ -4,6 +4,8 @@
  *
  * usage: idle_threads [THREADS] [REQUESTS] [TOKENS]
  * prints: million mallocs a second, resident KiB with all threads idle in the end, of that KiB without any heap work */
+#include "resident.h"
+
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdint.h>
@@ -75,17 +77,6 @@ static void *work(void *arg)
         sem_post(&wake[(me + 7) % threads]); /* 7 and the number of threads should have no common divisor */
     }
     return NULL;
-}
-
-static long resident_kib(void)
-{
-    FILE *file = fopen("/proc/self/statm", "r");
-    long pages = 0;
-
-    if (!file || fscanf(file, "%*d %ld", &pages) != 1)
-        abort();
-    fclose(file);
-    return pages * (sysconf(_SC_PAGESIZE) / 1024);
 }
 
 static double seconds(void)

@@ -4,6 +4,8 @@
 #ifndef BENCH_WORK_H
 #define BENCH_WORK_H
 
+#include "resident.h"
+
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -57,8 +59,5 @@ void run_threads(unsigned count, void *(*body)(void *number));
 
 /* A line `figure NAME VALUE`, which bench/run keeps. */
 void figure(const char *name, double value);
-
-/* What is resident now, in KiB. */
-long resident_kib(void);
 
 #endif

@@ -34,18 +34,6 @@ void figure(const char *name, double value)
         abort();
 }
 
-long resident_kib(void)
-{
-    char text[128] = "";
-    long pages = 0;
-    int file = open("/proc/self/statm", O_RDONLY);
-
-    if (file < 0 || read(file, text, sizeof text - 1) <= 0 || sscanf(text, "%*d %ld", &pages) != 1)
-        abort();
-    close(file);
-    return pages * (sysconf(_SC_PAGESIZE) / 1024);
-}
-
 int main(int argc, char **argv)
 {
     long percent = argc > 2 ? atol(argv[2]) : 100;

@@ -3,6 +3,7 @@
  * that was not damaged must still be good. Refusals come back by a longjmp out of the report's hook.
  *
  * Four bytes an operation: what, slot, and two of size or place. */
+#include "../need.h"
 #include "block/block.h"
 
 #include <loam/classes.h>
@@ -27,14 +28,6 @@ static void come_back(const char *text)
     (void)text;
     longjmp(refused, 1);
 }
-
-#define NEED(x) \
-    do { \
-        if (!(x)) { \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x); \
-            abort(); \
-        } \
-    } while (0)
 
 /* True when the table refuses to free p. */
 static bool is_refused(void *p)

@@ -2,6 +2,8 @@
  * must hold whoever freed it last, and a stamp of its holder. One thread reaps meanwhile; late TLS destructors still free
  * and allocate. The seed is printed; --seed N repeats it as far as threads can be repeated. */
 // test: timeout=900
+#include "../need.h"
+
 #include <loam/cache.h>
 #include <loam/loam.h>
 
@@ -23,14 +25,6 @@ enum { LATE_ROUNDS = 1 };
 enum { LATE_ROUNDS = 3 };
 #endif
 enum { THREADS = 4, GENERATIONS = 8, STEPS = 20000, SLOTS = 500, MINE = 60 };
-#define NEED(x) \
-    do { \
-        if (!(x)) { \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x); \
-            abort(); \
-        } \
-    } while (0)
-
 struct object {
     uint64_t constructed, stamp;
     char rest[100];

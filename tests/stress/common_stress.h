@@ -2,19 +2,13 @@
 #ifndef LOAM_TEST_STRESS_H
 #define LOAM_TEST_STRESS_H
 
+#include "../need.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-#define NEED(x) \
-    do { \
-        if (!(x)) { \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x); \
-            abort(); \
-        } \
-    } while (0)
 
 /* True when the long form is asked for (LOAM_CHECK_ALL). */
 bool in_full(void);

@@ -1,6 +1,7 @@
 /* Piles of each kind: order, and nodes that many threads take, write to, and put back. */
 // test: timeout=120
 #include "base/base.h"
+#include "lists.h"
 #include "unit.h"
 
 #include <pthread.h>
@@ -153,27 +154,6 @@ static void many_at_once(void **state)
     memset(node, 0, sizeof node);
 }
 
-static int mutex(void **state)
-{
-    (void)state;
-    lm_config.lists = LM_LISTS_MUTEX;
-    return 0;
-}
-
-static int lockfree(void **state)
-{
-    (void)state;
-    lm_config.lists = LM_LISTS_LOCKFREE;
-    return 0;
-}
-
-static int stm(void **state)
-{
-    (void)state;
-    lm_config.lists = LM_LISTS_STM;
-    return 0;
-}
-
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -182,11 +162,7 @@ int main(void)
         cmocka_unit_test(what_was_put_back_is_another),
         cmocka_unit_test(many_at_once),
     };
-    int failed = 0;
 
     seed_base = unit_seed();
-    failed += cmocka_run_group_tests_name("mutex", tests, mutex, NULL);
-    failed += cmocka_run_group_tests_name("lockfree", tests, lockfree, NULL);
-    failed += cmocka_run_group_tests_name("stm", tests, stm, NULL);
-    return failed;
+    return lists_run_group_tests(tests);
 }

@@ -2,6 +2,7 @@
  * as front/init.c does it, by the test. */
 #include "heap/room.h"
 #include "step.h"
+#include "lists.h"
 #include "unit.h"
 
 #include <pthread.h>
@@ -13,16 +14,6 @@ enum { SIZE = 4096, BLOCKS = 70 };
 
 static void *block[BLOCKS];
 static bool go;
-
-static void *in_thread(void *(*routine)(void *), void *arg)
-{
-    pthread_t thread;
-    void *result;
-
-    assert_int_equal(pthread_create(&thread, NULL, routine, arg), 0);
-    assert_int_equal(pthread_join(thread, &result), 0);
-    return result;
-}
 
 /* Blocks in several slabs, of which the thread's end makes orphans. */
 static void *leave_blocks(void *arg)
@@ -105,8 +96,8 @@ static void orphans_are_known_to_a_child_without_heap(void **state)
 
     (void)state;
     lm_heap_free(lm_heap_malloc(1, NULL)); /* this thread has a heap, so the forking one is not alone */
-    in_thread(leave_blocks, NULL);
-    in_thread(fork_without_heap, &status);
+    unit_in_thread(leave_blocks, NULL);
+    unit_in_thread(fork_without_heap, &status);
     assert_int_equal(status, 0);
     assert_int_equal(free_all(), 0);
 }
@@ -131,7 +122,7 @@ static void delivery_ends_with_its_thread(void **state)
     (void)state;
     if (lm_config.lists != LM_LISTS_MUTEX)
         skip(); /* nothing waits; fork_at_any_instruction */
-    in_thread(leave_blocks, NULL);
+    unit_in_thread(leave_blocks, NULL);
     slab = lm_block_span(block[0], "free");
     lm_lock_take(&lm_orphans_lock);
     assert_int_equal(pthread_create(&thread, NULL, free_one, NULL), 0);
@@ -318,7 +309,7 @@ static void fork_at_any_instruction(void **state)
     bad_children = good_children = 0;
     stride = getenv("LOAM_CHECK_ALL") ? 1 : STRIDE;
     first_step = (long)unit_below(&seed, (uint64_t)stride);
-    in_thread(leave_blocks, NULL);
+    unit_in_thread(leave_blocks, NULL);
     assert_int_equal(pthread_create(&thread, NULL, have_heap, NULL), 0); /* so that the child has something to do */
     while (!__atomic_load_n(&go, __ATOMIC_ACQUIRE))
         sched_yield();
@@ -422,7 +413,7 @@ static void thread_vanishes_at_any_instruction(void **state)
     bad_children = good_children = 0;
     stride = getenv("LOAM_CHECK_ALL") ? 1 : VANISH_STRIDE;
     first_step = (long)unit_below(&seed, (uint64_t)stride);
-    in_thread(leave_blocks, NULL);
+    unit_in_thread(leave_blocks, NULL);
     for (int i = 0; i < BLOCKS; i++)
         others[i] = lm_heap_malloc(SIZE, NULL);
     thread_done = false;
@@ -443,27 +434,6 @@ static void thread_vanishes_at_any_instruction(void **state)
     assert_int_equal(bad_children, 0);
 }
 
-static int mutex(void **state)
-{
-    (void)state;
-    lm_config.lists = LM_LISTS_MUTEX;
-    return 0;
-}
-
-static int lockfree(void **state)
-{
-    (void)state;
-    lm_config.lists = LM_LISTS_LOCKFREE;
-    return 0;
-}
-
-static int stm(void **state)
-{
-    (void)state;
-    lm_config.lists = LM_LISTS_STM;
-    return 0;
-}
-
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -474,11 +444,7 @@ int main(void)
         cmocka_unit_test(fork_at_any_instruction),
         cmocka_unit_test(thread_vanishes_at_any_instruction),
     };
-    int failed = 0;
 
     lm_heap_start();
-    failed += cmocka_run_group_tests_name("mutex", tests, mutex, NULL);
-    failed += cmocka_run_group_tests_name("lockfree", tests, lockfree, NULL);
-    failed += cmocka_run_group_tests_name("stm", tests, stm, NULL);
-    return failed;
+    return lists_run_group_tests(tests);
 }

@@ -10,16 +10,6 @@ enum { BLOCKS = 40000, FEW = 20 };
 static void *block[BLOCKS];
 static size_t block_bytes;
 
-static void *in_thread(void *(*routine)(void *), void *arg)
-{
-    pthread_t thread;
-    void *result;
-
-    assert_int_equal(pthread_create(&thread, NULL, routine, arg), 0);
-    assert_int_equal(pthread_join(thread, &result), 0);
-    return result;
-}
-
 static void allocate(unsigned count, size_t bytes)
 {
     block_bytes = bytes;
@@ -64,7 +54,7 @@ static void few_frees_need_no_heap(void **state)
 {
     (void)state;
     allocate(FEW, 48);
-    assert_null(in_thread(free_few, NULL));
+    assert_null(unit_in_thread(free_few, NULL));
     lm_heap_trim(0);
     assert_int_equal(lm_heap_check(), 0);
 }
@@ -122,7 +112,7 @@ static void many_frees_are_gathered(void **state)
         struct lm_heap_stats stats;
 
         allocate(BLOCKS, bytes);
-        fault = in_thread(free_many, &seed);
+        fault = unit_in_thread(free_many, &seed);
         if (fault)
             fail_msg("%zu bytes: %s", bytes, fault);
         assert_int_equal(waiting_bytes(), 0); /* the thread's end sent the rest */

@@ -1,5 +1,6 @@
 /* What threads owe each other: a heap that grows gets a partial slab of one that has several; claims add up. */
 #include "heap/room.h"
+#include "lists.h"
 #include "unit.h"
 
 #include <pthread.h>
@@ -251,20 +252,6 @@ static void many_trade(void **state)
     assert_int_equal(lm_heap_check(), 0);
 }
 
-static int mutex(void **state)
-{
-    (void)state;
-    lm_config.lists = LM_LISTS_MUTEX;
-    return 0;
-}
-
-static int lockfree(void **state)
-{
-    (void)state;
-    lm_config.lists = LM_LISTS_LOCKFREE;
-    return 0;
-}
-
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -275,6 +262,5 @@ int main(void)
     };
 
     lm_heap_start();
-    return cmocka_run_group_tests_name("mutex", tests, mutex, NULL) +
-        cmocka_run_group_tests_name("lockfree", tests, lockfree, NULL);
+    return lists_run_group_tests(tests);
 }

@@ -3,6 +3,7 @@
 // test: timeout=1800
 #include "heap/room.h"
 #include "step.h"
+#include "lists.h"
 #include "unit.h"
 
 #include <pthread.h>
@@ -345,27 +346,6 @@ static void many_come_and_go(void **state)
     assert_int_equal(slabs(), 0);
 }
 
-static int mutex(void **state)
-{
-    (void)state;
-    lm_config.lists = LM_LISTS_MUTEX;
-    return 0;
-}
-
-static int lockfree(void **state)
-{
-    (void)state;
-    lm_config.lists = LM_LISTS_LOCKFREE;
-    return 0;
-}
-
-static int stm(void **state)
-{
-    (void)state;
-    lm_config.lists = LM_LISTS_STM;
-    return 0;
-}
-
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -375,13 +355,9 @@ int main(void)
         cmocka_unit_test(between_any_two_instructions),
         cmocka_unit_test(many_come_and_go),
     };
-    int failed = 0;
 
     alarm(getenv("LOAM_CHECK_ALL") ? 1700 : 250);
     seed_base = unit_seed();
     lm_heap_start();
-    failed += cmocka_run_group_tests_name("mutex", tests, mutex, NULL);
-    failed += cmocka_run_group_tests_name("lockfree", tests, lockfree, NULL);
-    failed += cmocka_run_group_tests_name("stm", tests, stm, NULL);
-    return failed;
+    return lists_run_group_tests(tests);
 }

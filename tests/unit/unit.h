@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -34,6 +35,17 @@ static inline uint64_t unit_random(uint64_t *state)
 static inline uint64_t unit_below(uint64_t *state, uint64_t n)
 {
     return unit_random(state) % n;
+}
+
+/* routine(arg) in a thread of its own, waited for: its result. */
+static inline void *unit_in_thread(void *(*routine)(void *), void *arg)
+{
+    pthread_t thread;
+    void *result;
+
+    assert_int_equal(pthread_create(&thread, NULL, routine, arg), 0);
+    assert_int_equal(pthread_join(thread, &result), 0);
+    return result;
 }
 
 #endif
