@@ -183,7 +183,8 @@ unsigned lm_os_cpu_count(void)
     unsigned count = 0;
 
     for (long i = 0; i < bytes / (long)sizeof mask[0]; i++)
-        count += (unsigned)__builtin_popcountl(mask[i]);
+        for (unsigned long word = mask[i]; word; word &= word - 1)
+            count++;
     errno = saved;
     return count ? count : 1;
 }

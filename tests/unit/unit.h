@@ -4,6 +4,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -11,7 +12,9 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 /* Starts a sequence from LOAM_SEED or the clock, and prints how to get it again. */
 static inline uint64_t unit_seed(void)
@@ -35,6 +38,18 @@ static inline uint64_t unit_random(uint64_t *state)
 static inline uint64_t unit_below(uint64_t *state, uint64_t n)
 {
     return unit_random(state) % n;
+}
+
+/* Whether a user-mode emulator stands in for the kernel: unlike every kernel, qemu has no robust list. Said where it is asked. */
+static inline bool unit_is_emulated(void)
+{
+    void *head;
+    size_t bytes;
+    bool emulated = syscall(SYS_get_robust_list, 0, &head, &bytes) != 0;
+
+    if (emulated)
+        printf("emulated: no robust list, and no thread in the child of a process with threads\n");
+    return emulated;
 }
 
 /* routine(arg) in a thread of its own, waited for: its result. */
