@@ -15,6 +15,10 @@ void *hide(void *p);
 /* Calls body(size) in a thread of its own and waits for it. */
 void in_thread(void (*body)(void *), void *arg);
 
+/* Has what a thread needs be there already (its stack, which is used again), so that the next one is not made of memory that was
+ * just freed, which ends what can be known about the block that was there. */
+void in_thread_again(void);
+
 /* Runs misuse(size) in a child for every size not above `most`; prints a line and fails unless each child aborts
  * with `text` on stderr, in one line, and nothing on stdout. */
 int death(const char *text, size_t most, void (*misuse)(size_t size));

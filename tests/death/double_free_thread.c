@@ -7,8 +7,11 @@
 
 static void misuse(size_t size)
 {
-    void *p = malloc(size), *keep = malloc(size);
+    void *p, *keep;
 
+    in_thread_again();
+    p = malloc(size);
+    keep = malloc(size);
     free(p);
     in_thread(free, hide(p));
     free(keep);
@@ -16,5 +19,5 @@ static void misuse(size_t size)
 
 int main(void)
 {
-    return death("double free", 60000, misuse);
+    return death("double free", (size_t)1 << 40, misuse);
 }

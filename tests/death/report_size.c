@@ -1,3 +1,4 @@
+// test: own
 /* Every report about a block says how large the block is, or was: small, medium, large or huge, freed twice or hit inside. */
 #include "common_death.h"
 

@@ -1,3 +1,4 @@
+// test: own
 /* A second thread in a process that was promised to stay single: refused whichever call it makes first. */
 #include "common_death.h"
 

@@ -350,7 +350,9 @@ int model_main(int argc, char **argv, const struct model_target *target, size_t 
     size_t rounds;
     bool given = false;
 
-    if (getenv("LOAM_CHECK_ALL"))
+    if (getenv("LOAM_CHECK_SHORT"))
+        steps /= 10;
+    else if (getenv("LOAM_CHECK_ALL"))
         steps *= 10;
     for (int i = 1; i + 1 < argc; i += 2) {
         if (strcmp(argv[i], "--seed") == 0) {

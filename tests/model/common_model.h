@@ -31,7 +31,7 @@ const char *model_run(const struct model_target *target, const struct model_op *
 /* The operations that a seed stands for. */
 void model_generate(uint64_t seed, struct model_op *ops, size_t count);
 
-/* A test program's main: --seed N, --steps N (LOAM_CHECK_ALL: tenfold), --rounds. Runs each round in a child, so that a
+/* A test program's main: --seed N, --steps N (LOAM_CHECK_ALL: tenfold; LOAM_CHECK_SHORT: a tenth), --rounds. Runs each round in a child, so that a
  * crash is a finding too, and shrinks what it finds to a short list of operations. Returns the exit status. */
 int model_main(int argc, char **argv, const struct model_target *target, size_t steps);
 

@@ -7,7 +7,7 @@
 
 bool in_full(void)
 {
-    return getenv("LOAM_CHECK_ALL") != NULL;
+    return getenv("LOAM_CHECK_ALL") && !getenv("LOAM_CHECK_SHORT");
 }
 
 size_t resident_bytes(void)

@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* True when the long form is asked for (LOAM_CHECK_ALL). */
+/* True when the long form is asked for (LOAM_CHECK_ALL without LOAM_CHECK_SHORT). */
 bool in_full(void);
 
 /* Forks so often; each child calls body(arg), which must end it with status 0. */

@@ -1,3 +1,4 @@
+// test: own
 /* Policy lean: after a peak every OS page that holds no live block goes back, without a further call of the program's,
  * whatever thread made the blocks and however idle it is. mincore() says which pages are there; how long it takes is
  * printed, and bounded only by the patience of the test. */

@@ -1,3 +1,4 @@
+// test: own
 /* The first thing that a process frees may be freed by the C library under a lock that making a thread needs: the thread
  * descriptors' memory that joins leave over when more than 40 MiB of stacks are cached. The scavenger must not be made
  * there, and still be made. */

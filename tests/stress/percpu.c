@@ -1,7 +1,7 @@
 /* Threads served by CPUs, under everything that breaks a restartable sequence: timer signals by the thousand, migration,
  * yields, fork, trims that take the caches away. Blocks are handed between threads; their contents tell whether one
  * was ever given out twice. */
-// test: timeout=600
+// test: timeout=600 own
 #include "common_stress.h"
 
 #include <malloc.h>

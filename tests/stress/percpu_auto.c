@@ -1,6 +1,6 @@
 /* cache:auto while the number of threads rises and falls through the limits: threads with heaps of their own, threads
  * served by CPUs and threads that move between the two hand blocks to each other; in the end nothing is left. */
-// test: timeout=600
+// test: timeout=600 own
 #include "common_stress.h"
 
 #include <malloc.h>

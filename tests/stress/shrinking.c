@@ -1,3 +1,4 @@
+// test: own
 /* What the default returns without a thread of its own and without being asked: a heap that shrinks for good, by the free
  * itself; free pages inside partly used slabs, when the heap would grow beyond its peak; and all of them when it is trimmed.
  * By resident bytes; each step in a process of its own. */

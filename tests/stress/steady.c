@@ -1,3 +1,4 @@
+// test: own
 /* Policy steady: within the reserve no call of the family makes a system call (any but those for the test's own end kill
  * the process by seccomp) or a page fault (getrusage counts them). And as a control: beyond the reserve it dies. */
 #include "common_stress.h"
