@@ -9,62 +9,109 @@
 
 void lm_region_index_insert(struct loam_region *region, uint32_t unit, uint32_t units)
 {
-    index_insert(lm_region_view(region), unit, units);
+    struct lm_region_view v = lm_region_view(region);
+
+    index_insert(v, unit, units, index_bin(v, units));
 }
 
 void lm_region_index_clear(struct loam_region *region)
 {
     region->top = 0;
-    memset(region->level, 0, region->levels * sizeof region->level[0]);
-    region->free_blocks = 0;
+    if (region->bins) /* else there is none */
+        memset(region->map, 0, sizeof region->map);
+    for (unsigned bin = 0; bin < region->bins; bin++)
+        region->head[bin] = lm_region_none(lm_region_view(region));
 }
 
 /* -- allocating ------------------------------------------------------------------------------------------------ */
 
 LM_INLINE void region_count(struct lm_region_view v, uint32_t units)
 {
-    v.region->live_blocks++;
-    v.region->used_units += units;
-    if (v.region->used_units > v.region->peak_units)
-        v.region->peak_units = v.region->used_units;
+    uint32_t used = v.region->used_units += units;
+
+    if (LM_UNLIKELY(used > v.region->peak_units))
+        v.region->peak_units = used;
 }
 
-/* Takes `units` out of the free block `from`, after `gap` units that stay free. LM_REGION_DAMAGED: nothing is done. */
-LM_INLINE uint32_t region_cut(struct lm_region_view v, uint32_t from, uint32_t gap, uint32_t units)
+/* Takes `units` out of the start of a free block, whose tag has been proved. LM_REGION_DAMAGED: nothing is done. */
+LM_INLINE uint32_t region_cut(struct lm_region_view v, const struct lm_region_hole *hole, uint32_t units)
 {
-    uint32_t length = lm_region_units(v, from), rest = length - gap - units, unit = from + gap;
+    uint32_t rest = hole->units - units, behind = hole->unit + hole->units;
+    bool tells = rest <= v.least; /* else the tag behind stays as it is */
+    uint64_t word = 0;
+    unsigned bin = 0;
+
+    if (tells) {
+        word = lm_region_read(v, behind);
+        if (!region_agrees(v, word, hole->units))
+            return LM_REGION_DAMAGED;
+    }
+    if (rest < v.least) {
+        units += rest;
+        rest = 0;
+    }
+    if (!index_can_remove(v, hole->unit, hole->units, &hole->knot))
+        return LM_REGION_DAMAGED;
+    if (rest) {
+        bin = index_bin(v, rest);
+        if (!index_can_insert(v, hole->unit + units, rest, bin))
+            return LM_REGION_DAMAGED;
+    }
+    index_remove(v, hole->unit, &hole->knot);
+    if (rest)
+        lm_region_write(v, hole->unit + units, rest, 0);
+    lm_region_write(v, hole->unit, units, LM_REGION_USED);
+    if (tells)
+        lm_region_tell(v, behind, word, rest ? lm_region_behind(v, rest) : 0);
+    if (rest)
+        index_insert(v, hole->unit + units, rest, bin);
+    region_count(v, units);
+    if (v.is_tree)
+        v.region->rover = hole->unit + units;
+    return hole->unit;
+}
+
+/* The same after `gap` units that stay free. */
+static uint32_t region_cut_after(
+    struct lm_region_view v, const struct lm_region_hole *hole, uint32_t gap, uint32_t units)
+{
+    uint32_t rest = hole->units - gap - units, unit = hole->unit + gap, behind = hole->unit + hole->units;
+    uint64_t word = lm_region_read(v, behind);
 
     if (rest < v.least) {
         units += rest;
         rest = 0;
     }
-    if (!region_can_take(v, from, length) || (gap && !index_can_insert(v, from, gap)) ||
-        (rest && !index_can_insert(v, unit + units, rest)))
+    if (!index_can_remove(v, hole->unit, hole->units, &hole->knot) || !region_agrees(v, word, hole->units) ||
+        !index_can_insert(v, hole->unit, gap, index_bin(v, gap)) ||
+        (rest && !index_can_insert(v, unit + units, rest, index_bin(v, rest))))
         return LM_REGION_DAMAGED;
-    index_remove(v, from, length);
+    index_remove(v, hole->unit, &hole->knot);
     if (rest)
         lm_region_write(v, unit + units, rest, 0);
-    if (gap) { /* not USED before the chain leads to it */
-        lm_region_write(v, unit, units, lm_region_behind(v, gap));
-        lm_region_write(v, from, gap, 0);
-        index_insert(v, from, gap);
-    }
-    lm_region_write(v, unit, units, LM_REGION_USED | (gap ? lm_region_behind(v, gap) : 0));
-    if (!rest)
-        lm_region_tell(v, unit + units, 0);
-    else if (lm_region_is_tiny(v, rest) != lm_region_is_tiny(v, length))
-        lm_region_tell(v, unit + units + rest, lm_region_behind(v, rest));
+    lm_region_write(v, unit, units, lm_region_behind(v, gap)); /* not USED before the chain leads to it */
+    lm_region_write(v, hole->unit, gap, 0);
+    index_insert(v, hole->unit, gap, index_bin(v, gap));
+    lm_region_write(v, unit, units, LM_REGION_USED | lm_region_behind(v, gap));
+    lm_region_tell(v, behind, word, rest ? lm_region_behind(v, rest) : 0);
     if (rest)
-        index_insert(v, unit + units, rest);
+        index_insert(v, unit + units, rest, index_bin(v, rest));
     region_count(v, units);
     v.region->rover = unit + units;
     return unit;
 }
 
-/* A free block for so many units; 0: none; LM_REGION_DAMAGED. */
-LM_INLINE uint32_t region_find(struct lm_region_view v, uint32_t units)
+/* A free block for so many units. */
+LM_INLINE struct lm_region_hole region_find(struct lm_region_view v, uint32_t units)
 {
-    return v.is_tree ? lm_region_tree_find(v.region, units) : lm_region_bins_find(v, units);
+    struct lm_region_hole hole = {.unit = 0};
+
+    if (!v.is_tree)
+        return lm_region_bins_find(v, units);
+    hole.unit = lm_region_tree_find(v.region, units);
+    if (hole.unit && hole.unit != LM_REGION_DAMAGED)
+        hole.units = lm_region_units(v, hole.unit);
+    return hole;
 }
 
 /* What a request is given for the unit that was found and cut: the block there, or NULL, for none or for damage. */
@@ -81,11 +128,14 @@ LM_INLINE void *region_answer(struct lm_region_view v, uint32_t unit)
 
 LM_INLINE void *region_take(struct lm_region_view v, size_t size)
 {
-    uint32_t units = region_units_for(v, size), unit = units ? region_find(v, units) : 0;
+    uint32_t units = region_units_for(v, size);
+    struct lm_region_hole hole = {.unit = 0};
 
-    if (LM_LIKELY(unit && unit != LM_REGION_DAMAGED))
-        unit = region_cut(v, unit, 0, units);
-    return region_answer(v, unit);
+    if (LM_LIKELY(units))
+        hole = region_find(v, units);
+    if (LM_LIKELY(hole.unit && hole.unit != LM_REGION_DAMAGED))
+        hole.unit = region_cut(v, &hole, units);
+    return region_answer(v, hole.unit);
 }
 
 /* Units from the start of a free block to the first aligned place that leaves a whole block before it, or none. */
@@ -101,19 +151,31 @@ static size_t region_gap(struct lm_region_view v, uint32_t unit, size_t align)
 
 static void *region_take_aligned(struct lm_region_view v, size_t align, size_t size)
 {
-    uint32_t units = region_units_for(v, size), unit;
+    uint32_t units = region_units_for(v, size);
     size_t slack = (align >> v.grain_log2) + v.least;
+    struct lm_region_hole hole = {.unit = 0};
 
-    unit = units ? region_find(v, units) : 0; /* it may be aligned as it is */
-    if (unit && unit != LM_REGION_DAMAGED && region_gap(v, unit, align) + units > lm_region_units(v, unit))
-        unit = slack < v.end - units ? region_find(v, units + (uint32_t)slack) : 0;
-    if (unit && unit != LM_REGION_DAMAGED)
-        unit = region_cut(v, unit, (uint32_t)region_gap(v, unit, align), units);
-    return region_answer(v, unit);
+    if (units)
+        hole = region_find(v, units); /* it may be aligned as it is */
+    if (hole.unit && hole.unit != LM_REGION_DAMAGED && region_gap(v, hole.unit, align) + units > hole.units) {
+        if (slack > v.end - v.first - units)
+            return region_answer(v, 0);
+        hole = region_find(v, units + (uint32_t)slack);
+    }
+    if (hole.unit && hole.unit != LM_REGION_DAMAGED) {
+        uint32_t gap = (uint32_t)region_gap(v, hole.unit, align);
+
+        hole.unit = gap ? region_cut_after(v, &hole, gap, units) : region_cut(v, &hole, units);
+    }
+    return region_answer(v, hole.unit);
 }
 
-/* Each kind of region apart, so that none burdens the others; the first is the one for real time. */
-static LM_NOINLINE void *region_take_grain8(struct loam_region *region, size_t size)
+static LM_NOINLINE void *region_take_good16(struct loam_region *region, size_t size)
+{
+    return region_take(lm_region_view_as(region, false, LM_REGION_GRAIN16), size);
+}
+
+static LM_NOINLINE void *region_take_good8(struct loam_region *region, size_t size)
 {
     return region_take(lm_region_view_as(region, false, LM_REGION_GRAIN8), size);
 }
@@ -123,20 +185,34 @@ static LM_NOINLINE void *region_take_tree(struct loam_region *region, size_t siz
     return region_take(lm_region_view_as(region, true, region->grain_log2), size);
 }
 
-LM_PUBLIC void *loam_region_alloc(struct loam_region *region, size_t size)
+static LM_NOINLINE void *region_take_inside(struct loam_region *region, size_t size)
+{
+    if (lm_region_is_tree(region))
+        return region_take_tree(region, size);
+    return region->grain_log2 == LM_REGION_GRAIN16 ? region_take_good16(region, size) : region_take_good8(region, size);
+}
+
+static LM_NOINLINE void *region_take_any(struct loam_region *region, size_t size)
 {
     void *p;
 
     if (!region_enter(region))
         return NULL;
-    if (lm_region_is_tree(region))
-        p = region_take_tree(region, size);
-    else if (region->grain_log2 == LM_REGION_GRAIN16)
-        p = region_take(lm_region_view_as(region, false, LM_REGION_GRAIN16), size);
-    else
-        p = region_take_grain8(region, size);
+    p = region_take_inside(region, size);
     region_leave(region);
     return p;
+}
+
+LM_PUBLIC void *loam_region_alloc(struct loam_region *region, size_t size)
+{
+    switch (region_way(region)) {
+    case LM_REGION_GOOD16:
+        return region_take_good16(region, size);
+    case LM_REGION_GOOD8:
+        return region_take_good8(region, size);
+    default:
+        return region_take_any(region, size);
+    }
 }
 
 LM_PUBLIC void *loam_region_calloc(struct loam_region *region, size_t count, size_t size)
@@ -179,78 +255,102 @@ LM_INLINE void region_wipe(struct lm_region_view v, uint32_t unit)
 /* Frees a block that is proved, with its neighbours. False: they are damaged, and nothing is done. */
 LM_INLINE bool region_release(struct lm_region_view v, struct region_place *place)
 {
-    uint32_t start = place->unit, units = place->units;
+    uint32_t units = place->units, behind = place->unit + units, beyond;
+    bool tells; /* the tag beyond a free block behind says more of it than that it is free */
+    uint64_t word = 0;
+    unsigned bin;
 
     if (!region_can_see_behind(v, place) || !region_can_see_before(v, place))
         return false;
+    beyond = behind + place->behind_units;
     units += place->before_units + place->behind_units;
-    if (place->before_units)
-        start = place->before;
-    if (!index_can_insert(v, start, units))
+    bin = index_bin(v, units);
+    tells = place->behind_units && lm_region_is_tiny(v, place->behind_units);
+    if (tells)
+        word = lm_region_read(v, beyond);
+    if (!index_can_insert(v, place->before, units, bin) || (tells && !region_agrees(v, word, place->behind_units)))
         return false;
-    if (place->behind_units)
-        index_remove(v, place->unit + place->units, place->behind_units);
-    if (place->before_units) {
-        index_remove(v, start, place->before_units);
-        lm_region_write(v, place->unit, place->units, LM_REGION_PREV_FREE); /* free from here on, whatever comes */
-    }
-    lm_region_write(v, start, units, 0);
+    region_join(v, place);
+    if (place->before_units) /* free from here on, whatever comes */
+        lm_region_write(v, place->unit, place->units, LM_REGION_PREV_FREE);
+    lm_region_write(v, place->before, units, 0);
     if (place->before_units)
         region_wipe(v, place->unit);
     if (place->behind_units)
-        region_wipe(v, place->unit + place->units);
-    if (!place->behind_units || lm_region_is_tiny(v, place->behind_units) != lm_region_is_tiny(v, units))
-        lm_region_tell(v, start + units, lm_region_behind(v, units));
-    index_insert(v, start, units);
-    v.region->live_blocks--;
+        region_wipe(v, behind);
+    else
+        lm_region_tell(v, behind, place->behind, lm_region_behind(v, units));
+    if (tells)
+        lm_region_tell(v, beyond, word, LM_REGION_PREV_FREE);
+    index_insert(v, place->before, units, bin);
     v.region->used_units -= place->units;
     return true;
 }
 
-LM_INLINE bool region_give_back(struct lm_region_view v, void *block)
+LM_INLINE int region_give_back(struct lm_region_view v, void *block)
 {
     struct region_place place;
 
-    return region_can_use(v, block, &place) && region_release(v, &place);
+    if (LM_LIKELY(region_can_use(v, block, &place) && region_release(v, &place)))
+        return 0;
+    lm_region_refuse(v.region, block);
+    return -1;
 }
 
-static LM_NOINLINE bool region_give_back_grain8(struct loam_region *region, void *block)
+static LM_NOINLINE int region_give_back_good16(struct loam_region *region, void *block)
+{
+    return region_give_back(lm_region_view_as(region, false, LM_REGION_GRAIN16), block);
+}
+
+static LM_NOINLINE int region_give_back_good8(struct loam_region *region, void *block)
 {
     return region_give_back(lm_region_view_as(region, false, LM_REGION_GRAIN8), block);
 }
 
-static LM_NOINLINE bool region_give_back_tree(struct loam_region *region, void *block)
+static LM_NOINLINE int region_give_back_tree(struct loam_region *region, void *block)
 {
     return region_give_back(lm_region_view_as(region, true, region->grain_log2), block);
 }
 
-LM_PUBLIC int loam_region_free(struct loam_region *region, void *block)
+static LM_NOINLINE int region_give_back_any(struct loam_region *region, void *block)
 {
-    bool done;
+    int answer;
 
-    if (!block)
-        return 0;
     if (!region_enter(region))
         return -1;
     if (lm_region_is_tree(region))
-        done = region_give_back_tree(region, block);
+        answer = region_give_back_tree(region, block);
     else if (region->grain_log2 == LM_REGION_GRAIN16)
-        done = region_give_back(lm_region_view_as(region, false, LM_REGION_GRAIN16), block);
+        answer = region_give_back_good16(region, block);
     else
-        done = region_give_back_grain8(region, block);
-    if (LM_UNLIKELY(!done))
-        lm_region_refuse(region, block);
+        answer = region_give_back_good8(region, block);
     region_leave(region);
-    return done ? 0 : -1;
+    return answer;
+}
+
+LM_PUBLIC int loam_region_free(struct loam_region *region, void *block)
+{
+    if (LM_UNLIKELY(!block))
+        return 0;
+    switch (region_way(region)) {
+    case LM_REGION_GOOD16:
+        return region_give_back_good16(region, block);
+    case LM_REGION_GOOD8:
+        return region_give_back_good8(region, block);
+    default:
+        return region_give_back_any(region, block);
+    }
 }
 
 /* -- resizing ---------------------------------------------------------------------------------------------------- */
 
 /* Gives the block `units` out of itself and the free block behind it, which together suffice; region_can_see_behind
  * has been asked. False: damaged, and nothing is done. */
-static bool region_reshape(struct lm_region_view v, const struct region_place *place, uint32_t units)
+LM_INLINE bool region_reshape(struct lm_region_view v, const struct region_place *place, uint32_t units)
 {
     uint32_t all = place->units + place->behind_units, rest = all - units, behind = place->unit + place->units;
+    uint64_t word = lm_region_read(v, place->unit + all);
+    unsigned bin = 0;
 
     if (rest < v.least) {
         units = all;
@@ -258,41 +358,41 @@ static bool region_reshape(struct lm_region_view v, const struct region_place *p
     }
     if (units == place->units)
         return true;
-    if (rest && !index_can_insert(v, place->unit + units, rest))
+    if (rest)
+        bin = index_bin(v, rest);
+    if ((rest && !index_can_insert(v, place->unit + units, rest, bin)) ||
+        (place->behind_units && !region_agrees(v, word, place->behind_units)))
         return false;
     if (place->behind_units)
-        index_remove(v, behind, place->behind_units);
+        index_remove(v, behind, &place->behind_knot);
     if (rest)
         lm_region_write(v, place->unit + units, rest, 0);
     lm_region_write(v, place->unit, units, place->flags);
     if (place->behind_units && behind != place->unit + units)
         region_wipe(v, behind);
-    lm_region_tell(v, place->unit + all, rest ? lm_region_behind(v, rest) : 0);
+    lm_region_tell(v, place->unit + all, word, rest ? lm_region_behind(v, rest) : 0);
     if (rest)
-        index_insert(v, place->unit + units, rest);
-    v.region->live_blocks--;
+        index_insert(v, place->unit + units, rest, bin);
     v.region->used_units -= place->units;
     region_count(v, units);
     return true;
 }
 
 /* Moves the block down over the free one before it, which with the one behind suffices; both are proved. */
-static void *region_slide(struct lm_region_view v, struct region_place *place, uint32_t units)
+LM_INLINE void *region_slide(struct lm_region_view v, struct region_place *place, uint32_t units)
 {
     uint32_t all = place->before_units + place->units + place->behind_units, old = place->units;
     void *from = lm_region_at(v, place->unit), *to = lm_region_at(v, place->before);
 
-    index_remove(v, place->before, place->before_units);
-    if (place->behind_units)
-        index_remove(v, place->unit + old, place->behind_units);
+    region_join(v, place);
     v.region->sliding = place->unit;
     lm_region_write(v, place->before, all, LM_REGION_USED);
     region_wipe(v, place->unit);
     v.region->sliding = 0;
     if (place->behind_units)
         region_wipe(v, place->unit + old);
-    lm_region_tell(v, place->before + all, 0);
-    v.region->live_blocks--;
+    if (place->behind_units)
+        lm_region_tell(v, place->before + all, lm_region_read(v, place->before + all), 0);
     v.region->used_units -= old;
     region_count(v, all);
     memmove(to, from, lm_region_payload_bytes(v, old));
@@ -301,29 +401,36 @@ static void *region_slide(struct lm_region_view v, struct region_place *place, u
     return to;
 }
 
-static void *region_resize(struct lm_region_view v, void *block, size_t size)
+/* True when the tag behind a proved block's free neighbours can be told that they are no more. */
+LM_INLINE bool region_can_slide(struct lm_region_view v, const struct region_place *place)
+{
+    uint64_t word = lm_region_read(v, place->unit + place->units + place->behind_units);
+
+    return place->behind_units == 0 || region_agrees(v, word, place->behind_units);
+}
+
+/* As loam_region_realloc; *is_sound becomes false when the block or its neighbours are not, and then nothing is done. */
+LM_INLINE void *region_resize_sound(struct lm_region_view v, void *block, size_t size, bool *is_sound)
 {
     uint32_t units = region_units_for(v, size);
     struct region_place place;
     void *moved;
 
-    if (!region_can_use(v, block, &place) || !region_can_see_behind(v, &place)) {
-        lm_region_refuse(v.region, block);
+    *is_sound = region_can_use(v, block, &place) && region_can_see_behind(v, &place);
+    if (!*is_sound)
         return NULL;
-    }
     if (units && units <= place.units + place.behind_units) {
-        if (region_reshape(v, &place, units))
-            return block;
-        lm_region_refuse(v.region, block);
-        return NULL;
+        *is_sound = region_reshape(v, &place, units);
+        return block;
     }
-    if (!region_can_see_before(v, &place)) {
-        lm_region_refuse(v.region, block);
+    *is_sound = region_can_see_before(v, &place);
+    if (!*is_sound)
         return NULL;
+    if (units && (uint64_t)units <= (uint64_t)place.before_units + place.units + place.behind_units) {
+        *is_sound = region_can_slide(v, &place);
+        return *is_sound ? region_slide(v, &place, units) : NULL;
     }
-    if (units && (uint64_t)units <= (uint64_t)place.before_units + place.units + place.behind_units)
-        return region_slide(v, &place, units);
-    moved = region_take(v, size);
+    moved = region_take_inside(v.region, size);
     if (!moved)
         return NULL;
     memcpy(moved, block, lm_min(size, lm_region_payload_bytes(v, place.units)));
@@ -332,21 +439,43 @@ static void *region_resize(struct lm_region_view v, void *block, size_t size)
     return moved;
 }
 
-LM_PUBLIC void *loam_region_realloc(struct loam_region *region, void *block, size_t size)
+LM_INLINE void *region_resize(struct lm_region_view v, void *block, size_t size)
+{
+    bool is_sound;
+    void *p = region_resize_sound(v, block, size, &is_sound);
+
+    if (LM_LIKELY(is_sound))
+        return p;
+    lm_region_refuse(v.region, block);
+    return NULL;
+}
+
+static LM_NOINLINE void *region_resize_good16(struct loam_region *region, void *block, size_t size)
+{
+    return region_resize(lm_region_view_as(region, false, LM_REGION_GRAIN16), block, size);
+}
+
+static LM_NOINLINE void *region_resize_any(struct loam_region *region, void *block, size_t size)
 {
     void *p;
 
+    if (!region_enter(region))
+        return NULL;
+    p = region_resize(lm_region_view(region), block, size);
+    region_leave(region);
+    return p;
+}
+
+LM_PUBLIC void *loam_region_realloc(struct loam_region *region, void *block, size_t size)
+{
     if (!block)
         return loam_region_alloc(region, size);
     if (size == 0) {
         loam_region_free(region, block);
         return NULL;
     }
-    if (!region_enter(region))
-        return NULL;
-    p = region_resize(lm_region_view(region), block, size);
-    region_leave(region);
-    return p;
+    return region_way(region) == LM_REGION_GOOD16 ? region_resize_good16(region, block, size)
+                                                  : region_resize_any(region, block, size);
 }
 
 LM_PUBLIC size_t loam_region_usable_size(struct loam_region *region, const void *block)

@@ -17,7 +17,12 @@
  *   free block    | tag | next, prev  (or left, right, max) |   | footer |    the footer is its length in units
  *   of 16 bytes   | tag | next, prev |                                        its neighbour's tag says TINY instead
  *
- *   tag           | mark: 29 bits | length in units: 32 | TINY | PREV_FREE | USED |
+ *   tag           what lm_region_read makes of it: | mark: 29 bits, all 0 | TINY | PREV_FREE | USED | length in units: 32 |
+ *
+ * In memory a tag is (that word) * LM_REGION_SPREAD + key + its place. Read back, a word that was not written by the region, or
+ * in another place, has a mark: one comparison of 64 bits says that the mark is none, the flags are these and the length is in
+ * bounds. The multiplier is one by which every change to up to three bytes side by side, or to any two bits, and every
+ * tag from less than 2 GiB away gets a mark for certain; anything else does but once in 2^29.
  *
  * The block at `end` has length 0 and is USED for ever. A tag that was merged away is left with length 0 and not USED, so
  * that a second free of its block is known for what it is.
@@ -42,19 +47,27 @@
 #include <string.h>
 
 enum { LM_REGION_USED = 1, LM_REGION_PREV_FREE = 2, LM_REGION_TINY = 4, LM_REGION_FLAGS = 7 };
-enum { LM_REGION_LENGTH_SHIFT = 3, LM_REGION_MARK_SHIFT = 35 };
+enum { LM_REGION_FLAGS_SHIFT = 32, LM_REGION_MARK_SHIFT = 35 };
 enum { LM_REGION_GRAIN8 = 3, LM_REGION_GRAIN16 = 4 }; /* grain_log2 */
 enum { LM_REGION_TAG_BYTES = 8, LM_REGION_TINY_BYTES = 16, LM_REGION_TREE_BYTES = 32 };
-enum { LM_REGION_VERSION = 1, LM_REGION_SLOTS = 32, LM_REGION_LEVELS = 28 };
+enum { LM_REGION_VERSION = 2, LM_REGION_SLOTS = 64, LM_REGION_LEVELS = 14 };
 #define LM_REGION_MAGIC 0x6e6f696765726d6cu
-#define LM_REGION_LOW (((uint64_t)1 << LM_REGION_MARK_SHIFT) - 1)
-#define LM_REGION_ERRORS UINT32_MAX  /* return_errors, when they are */
-#define LM_REGION_DAMAGED UINT32_MAX /* instead of a unit, which it never is: `end` is at most that */
+#define LM_REGION_SPREAD 0x9f119f2ab475ce55u /* see above; found by trying */
+#define LM_REGION_GATHER 0xe303b886e6b0befdu /* its inverse */
+#define LM_REGION_ERRORS UINT32_MAX          /* return_errors, when they are */
+#define LM_REGION_DAMAGED UINT32_MAX         /* instead of a unit, which it never is: `end` is at most that */
 
-/* A level of the bins: sizes of one doubling; bit s of the map tells that head[s] is not 0. */
-struct lm_region_level {
-    uint32_t map;
-    uint32_t head[LM_REGION_SLOTS];
+/* The kinds of regions that have code of their own, so that what the others need does not burden them. */
+enum lm_region_way { LM_REGION_ANY, LM_REGION_GOOD16, LM_REGION_GOOD8 }; /* the latter two have no lock */
+
+/* In a free block's payload: of the bins the neighbours in its list (region_bins.h), of the tree its children. */
+struct lm_region_links {
+    uint32_t next, prev;
+};
+
+struct lm_region_node {
+    uint32_t left, right; /* 0: none */
+    uint32_t max;         /* the longest of the subtree */
 };
 
 struct loam_region {
@@ -64,34 +77,29 @@ struct loam_region {
     /* never changed after creation, and sealed */
     uint64_t key;
     uint32_t first, end;
-    uint8_t fit, lock, grain_log2, levels;
-    uint32_t mutex_offset; /* of the mutex between processes, in bytes from here; 0: none */
+    uint8_t fit, lock, grain_log2, way;
+    uint16_t bins;         /* lists of free blocks; 0 with a tree */
+    uint16_t mutex_offset; /* of the mutex between processes, in bytes from here; 0: none */
     uint64_t seal;
     /* under the lock */
+    struct lm_region_links none; /* bins: takes the stores that are meant for the neighbour of a block that has none */
     struct lm_lock threads;
     uint32_t return_errors; /* by the majority of its bits, so that no damage to one byte makes an error fatal */
     uint32_t broken;        /* a process was killed inside, and the tags are damaged */
-    uint32_t live_blocks, free_blocks, used_units, peak_units;
-    uint32_t root;                  /* the user's */
-    uint32_t rover;                 /* NEXT: where the last block taken ended */
-    uint32_t top;                   /* bins: bit l tells that level[l].map is not 0; tree: the root */
-    uint32_t sliding;               /* a block whose tag is being swallowed by the live one before it; 0: none */
-    struct lm_region_level level[]; /* of the bins alone */
+    uint32_t used_units, peak_units;
+    uint32_t root;    /* the user's */
+    uint32_t rover;   /* NEXT: where the last block taken ended */
+    uint32_t top;     /* bins: bit l tells that map[l] is not 0; tree: the root */
+    uint32_t sliding; /* a block whose tag is being swallowed by the live one before it; 0: none */
+    /* of the bins alone */
+    uint64_t map[LM_REGION_LEVELS]; /* each bit tells that a list is not empty */
+    uint32_t head[];
 };
 
-_Static_assert(offsetof(struct loam_region, end) == offsetof(struct loam_region, first) + 4 &&
-        offsetof(struct loam_region, mutex_offset) == offsetof(struct loam_region, fit) + 4,
-    "the seal reads them together");
-
-/* In a free block's payload: of the bins the neighbours in its list, of the tree its children. 0: none. */
-struct lm_region_links {
-    uint32_t next, prev;
-};
-
-struct lm_region_node {
-    uint32_t left, right;
-    uint32_t max; /* the longest of the subtree */
-};
+_Static_assert(
+    offsetof(struct loam_region, end) == offsetof(struct loam_region, first) + 4, "the seal reads them together");
+_Static_assert(offsetof(struct loam_region, mutex_offset) == offsetof(struct loam_region, fit) + 6, "so does the kind");
+_Static_assert(offsetof(struct loam_region, none) % 16 == 0, "it stands where a block could");
 
 /* What a call reads of the region's head, once, so that it stays in registers. */
 struct lm_region_view {
@@ -99,6 +107,7 @@ struct lm_region_view {
     uint64_t key;
     uint32_t first, end;
     uint32_t least; /* the shortest block, in units */
+    uint32_t veil;  /* over links backwards: half of the key */
     uint8_t grain_log2;
     bool is_tree;
 };
@@ -122,6 +131,7 @@ LM_INLINE struct lm_region_view lm_region_view_as(const struct loam_region *regi
         .key = region->key,
         .first = region->first,
         .end = region->end,
+        .veil = (uint32_t)region->key,
         .least = (is_tree ? LM_REGION_TREE_BYTES : LM_REGION_TINY_BYTES) >> grain_log2,
         .grain_log2 = grain_log2,
         .is_tree = is_tree,
@@ -173,30 +183,57 @@ LM_INLINE size_t lm_region_payload_bytes(struct lm_region_view v, uint32_t units
 
 /* -- tags -------------------------------------------------------------------------------------------------------- */
 
-LM_INLINE uint32_t lm_region_length(uint64_t tag)
+/* A tag as it is read (above) is one number: the length, the flags over it. */
+LM_INLINE uint64_t lm_region_word(uint32_t units, unsigned flags)
 {
-    return (uint32_t)(tag >> LM_REGION_LENGTH_SHIFT);
+    return (uint64_t)flags << LM_REGION_FLAGS_SHIFT | units;
 }
 
-/* The tag with these low bits at that place. The multiplier is 2^64 / phi, as for Fibonacci hashing (Knuth). */
-LM_INLINE uint64_t lm_region_mix(struct lm_region_view v, uint32_t unit, uint64_t low)
+LM_INLINE uint32_t lm_region_length(uint64_t word)
 {
-    return (low ^ (uint64_t)unit << 32 ^ v.key) * 0x9e3779b97f4a7c15u;
+    return (uint32_t)word;
 }
 
-LM_INLINE uint64_t lm_region_sign(struct lm_region_view v, uint32_t unit, uint64_t low)
+/* More than LM_REGION_FLAGS when the tag is damaged. */
+LM_INLINE unsigned lm_region_flags(uint64_t word)
 {
-    return (lm_region_mix(v, unit, low) & ~LM_REGION_LOW) | low;
+    return (unsigned)(word >> LM_REGION_FLAGS_SHIFT);
 }
 
-LM_INLINE bool lm_region_is_signed(struct lm_region_view v, uint32_t unit, uint64_t tag)
+LM_INLINE bool lm_region_is_signed(uint64_t word)
 {
-    return LM_LIKELY((lm_region_mix(v, unit, tag & LM_REGION_LOW) ^ tag) >> LM_REGION_MARK_SHIFT == 0);
+    return LM_LIKELY(word >> LM_REGION_MARK_SHIFT == 0);
+}
+
+LM_INLINE bool lm_region_is_used(uint64_t word)
+{
+    return lm_region_flags(word) & LM_REGION_USED;
+}
+
+/* What is added to a tag's word in memory at that place. */
+LM_INLINE uint64_t lm_region_salt(struct lm_region_view v, uint32_t unit)
+{
+    return v.key + ((uint64_t)unit << v.grain_log2);
+}
+
+LM_INLINE uint64_t lm_region_sign(struct lm_region_view v, uint32_t unit, uint64_t word)
+{
+    return word * LM_REGION_SPREAD + lm_region_salt(v, unit);
+}
+
+LM_INLINE uint64_t lm_region_unsign(struct lm_region_view v, uint32_t unit, uint64_t tag)
+{
+    return (tag - lm_region_salt(v, unit)) * LM_REGION_GATHER;
+}
+
+LM_INLINE uint64_t lm_region_read(struct lm_region_view v, uint32_t unit)
+{
+    return lm_region_unsign(v, unit, *lm_region_tag(v, unit));
 }
 
 LM_INLINE void lm_region_write(struct lm_region_view v, uint32_t unit, uint32_t units, unsigned flags)
 {
-    uint64_t tag = lm_region_sign(v, unit, (uint64_t)units << LM_REGION_LENGTH_SHIFT | flags);
+    uint64_t tag = lm_region_sign(v, unit, lm_region_word(units, flags));
 
     __atomic_store_n(lm_region_tag(v, unit), tag, __ATOMIC_RELEASE);
 }
@@ -207,21 +244,17 @@ LM_INLINE unsigned lm_region_behind(struct lm_region_view v, uint32_t units)
     return lm_region_is_tiny(v, units) ? LM_REGION_PREV_FREE | LM_REGION_TINY : LM_REGION_PREV_FREE;
 }
 
-/* Sets what a tag says about the block before it; its own length and use stay. */
-LM_INLINE void lm_region_tell(struct lm_region_view v, uint32_t unit, unsigned flags)
+/* Sets what a tag, which now reads as `word`, says about the block before it; its own length and use stay. */
+LM_INLINE void lm_region_tell(struct lm_region_view v, uint32_t unit, uint64_t word, unsigned flags)
 {
-    uint64_t tag = *lm_region_tag(v, unit);
-
-    lm_region_write(v, unit, lm_region_length(tag), (unsigned)(tag & LM_REGION_USED) | flags);
+    lm_region_write(v, unit, lm_region_length(word), (lm_region_flags(word) & LM_REGION_USED) | flags);
 }
 
-/* True when a block that starts at `unit` and has this tag is free, in bounds, and not beside a free one before it. */
-LM_INLINE bool lm_region_is_free_tag(struct lm_region_view v, uint32_t unit, uint64_t tag)
+/* True when a block that starts at `unit`, which is inside, and has this word is free, in bounds, of at least so many
+ * units, and not beside a free one before it: the second comparison proves that there is no flag and no mark, too. */
+LM_INLINE bool lm_region_is_free_word(struct lm_region_view v, uint32_t unit, uint64_t word, uint32_t units)
 {
-    uint32_t units = lm_region_length(tag);
-
-    return lm_region_is_signed(v, unit, tag) && (tag & LM_REGION_FLAGS) == 0 && units >= v.least &&
-        units <= v.end - unit;
+    return LM_LIKELY(lm_region_length(word) >= units && word <= v.end - unit);
 }
 
 LM_INLINE bool lm_region_is_inside(struct lm_region_view v, uint32_t unit)
@@ -232,22 +265,30 @@ LM_INLINE bool lm_region_is_inside(struct lm_region_view v, uint32_t unit)
 /* True when `unit`, which may be anything, is a free block. */
 LM_INLINE bool lm_region_is_free(struct lm_region_view v, uint32_t unit)
 {
-    return lm_region_is_inside(v, unit) && lm_region_is_free_tag(v, unit, *lm_region_tag(v, unit));
+    return lm_region_is_inside(v, unit) && lm_region_is_free_word(v, unit, lm_region_read(v, unit), v.least);
 }
 
 LM_INLINE uint32_t lm_region_units(struct lm_region_view v, uint32_t unit)
 {
-    return lm_region_length(*lm_region_tag(v, unit));
+    return lm_region_length(lm_region_read(v, unit));
 }
 
-/* What the fields that never change should be sealed with. */
+/* Fit, lock, grain, way, bins and mutex_offset. */
+LM_INLINE uint64_t lm_region_kind(const struct loam_region *region)
+{
+    uint64_t kind;
+
+    memcpy(&kind, &region->fit, sizeof kind);
+    return kind;
+}
+
+/* What the fields that never change should be sealed with: not 0 when they all are. */
 LM_INLINE uint64_t lm_region_seal(const struct loam_region *region)
 {
-    uint64_t bounds, kind;
+    uint64_t bounds;
 
     memcpy(&bounds, &region->first, sizeof bounds); /* first and end */
-    memcpy(&kind, &region->fit, sizeof kind);       /* fit to mutex_offset */
-    return ((region->key ^ bounds) * 0x9e3779b97f4a7c15u ^ kind) * 0xd6e8feb86659fd93u;
+    return (region->key ^ bounds) * LM_REGION_GATHER ^ ~lm_region_kind(region);
 }
 
 /* -- the tree (region_tree.c) -------------------------------------------------------------------------------- */

@@ -1,7 +1,11 @@
 /* region_bins.h: the free blocks of a region by class of size (two-level segregated fit, Masmano et al. 2004).
  *
- * Level 0 has a list for each length below 32 units; level l > 0 cuts the lengths from 2^(l+4) to 2^(l+5) into 32 equal
- * steps. A list is linked both ways by unit, last in first out. Two words of bits find a list that is not empty.
+ * A list for each length below 64 units; from there on 32 to a doubling, in equal steps. A list is linked both ways by
+ * unit, last in first out. Two words of bits find a list that is not empty.
+ *
+ * Where a block has no neighbour its link is that of `none`, in the region's head, which takes the store that would go
+ * there, so that linking needs no branch. Links backwards are kept under a veil, half of the region's key, so that no number
+ * that a program wrote is one by chance.
  *
  * Nothing is believed: whoever writes to a block of a list first asks bins_can_..., which proves that the links of its
  * neighbours lead back to it: a link that was overwritten does so once in 2^32, much as a mark fits by chance. Every
@@ -13,120 +17,183 @@
 
 /* Blocks looked at in the class that may or may not fit: at first, and before giving up. */
 enum { LM_REGION_LOOK = 4, LM_REGION_LAST_LOOK = 256 };
+enum { LM_REGION_STEPS_LOG2 = 5 }; /* of the classes to a doubling */
 
-LM_INLINE unsigned lm_region_level_of(uint32_t units)
+/* The list for so many units; below 64 units each length has one of its own. */
+LM_INLINE unsigned lm_region_bin_of(uint32_t units)
 {
-    return units < LM_REGION_SLOTS ? 0 : lm_log2_floor(units) - 4;
+    unsigned step_log2 = lm_log2_floor(units | 1u << LM_REGION_STEPS_LOG2) - LM_REGION_STEPS_LOG2;
+
+    return (step_log2 << LM_REGION_STEPS_LOG2) + (units >> step_log2);
 }
 
-LM_INLINE unsigned lm_region_slot_of(uint32_t units, unsigned level)
+/* The unit where `none` would be the links of a block. */
+LM_INLINE uint32_t lm_region_none(struct lm_region_view v)
 {
-    return level ? units >> (level - 1) & (LM_REGION_SLOTS - 1) : units;
+    return (uint32_t)(offsetof(struct loam_region, none) >> v.grain_log2);
 }
 
-LM_INLINE bool lm_region_bins_can_insert(struct lm_region_view v, uint32_t units)
+/* A link backwards, under the veil or from under it. */
+LM_INLINE uint32_t lm_region_veiled(struct lm_region_view v, uint32_t unit)
 {
-    unsigned level = lm_region_level_of(units);
-    uint32_t head = v.region->level[level].head[lm_region_slot_of(units, level)];
-
-    return head == 0 || (lm_region_is_free(v, head) && lm_region_links(v, head)->prev == 0);
+    return unit ^ v.veil;
 }
 
-LM_INLINE void lm_region_bins_insert(struct lm_region_view v, uint32_t unit, uint32_t units)
+/* True when links can be there. */
+LM_INLINE bool lm_region_is_link(struct lm_region_view v, uint32_t unit)
 {
-    unsigned level = lm_region_level_of(units), slot = lm_region_slot_of(units, level);
-    struct lm_region_level *bins = &v.region->level[level];
-    uint32_t head = bins->head[slot];
-
-    *lm_region_links(v, unit) = (struct lm_region_links){head, 0};
-    if (head)
-        lm_region_links(v, head)->prev = unit;
-    bins->head[slot] = unit;
-    bins->map |= (uint32_t)1 << slot;
-    v.region->top |= (uint32_t)1 << level;
+    return LM_LIKELY(unit < v.end);
 }
 
-LM_INLINE bool lm_region_bins_can_remove(struct lm_region_view v, uint32_t unit, uint32_t units)
+/* -- putting a block into its list ------------------------------------------------------------------------------- */
+
+LM_INLINE bool lm_region_bins_can_insert(struct lm_region_view v, unsigned bin)
+{
+    uint32_t next = v.region->head[bin], none = lm_region_veiled(v, lm_region_none(v));
+
+    v.region->none.prev = none;
+    return lm_region_is_link(v, next) && LM_LIKELY(lm_region_links(v, next)->prev == none);
+}
+
+LM_INLINE void lm_region_bins_insert(struct lm_region_view v, uint32_t unit, unsigned bin)
+{
+    struct lm_region_links *links = lm_region_links(v, unit);
+    uint32_t next = v.region->head[bin];
+
+    links->next = next;
+    links->prev = lm_region_veiled(v, lm_region_none(v));
+    lm_region_links(v, next)->prev = lm_region_veiled(v, unit);
+    v.region->head[bin] = unit;
+    v.region->map[bin / LM_REGION_SLOTS] |= (uint64_t)1 << bin % LM_REGION_SLOTS;
+    v.region->top |= (uint32_t)1 << bin / LM_REGION_SLOTS;
+}
+
+/* -- taking one out ---------------------------------------------------------------------------------------------- */
+
+LM_INLINE void lm_region_bins_empty(struct lm_region_view v, unsigned bin)
+{
+    uint64_t *map = &v.region->map[bin / LM_REGION_SLOTS];
+
+    *map &= ~((uint64_t)1 << bin % LM_REGION_SLOTS);
+    if (!*map)
+        v.region->top &= ~((uint32_t)1 << bin / LM_REGION_SLOTS);
+}
+
+/* A block in its list, and where the links to it are. */
+struct lm_region_knot {
+    uint32_t next, prev; /* prev under the veil */
+    uint32_t *forward;
+    unsigned bin;
+};
+
+static const struct lm_region_knot lm_region_no_knot = {.forward = NULL};
+
+LM_INLINE struct lm_region_knot lm_region_knot(struct lm_region_view v, uint32_t unit, unsigned bin)
 {
     struct lm_region_links links = *lm_region_links(v, unit);
-    unsigned level = lm_region_level_of(units);
+    uint32_t prev = lm_region_veiled(v, links.prev);
+    size_t head = offsetof(struct loam_region, head) + bin * sizeof v.region->head[0];
+    size_t place = (size_t)prev << v.grain_log2;
 
-    if (links.next && !(lm_region_is_inside(v, links.next) && lm_region_links(v, links.next)->prev == unit))
-        return false;
-    if (links.prev)
-        return lm_region_is_inside(v, links.prev) && lm_region_links(v, links.prev)->next == unit;
-    return v.region->level[level].head[lm_region_slot_of(units, level)] == unit;
+    place = prev == lm_region_none(v) ? head : place;
+    return (struct lm_region_knot){links.next, links.prev, (void *)((char *)v.region + place), bin};
 }
 
-LM_INLINE void lm_region_bins_remove(struct lm_region_view v, uint32_t unit, uint32_t units)
+LM_INLINE bool lm_region_bins_can_remove(struct lm_region_view v, uint32_t unit, const struct lm_region_knot *knot)
 {
-    struct lm_region_links links = *lm_region_links(v, unit);
-    unsigned level, slot;
-    struct lm_region_level *bins;
+    uint32_t prev = lm_region_veiled(v, knot->prev);
 
-    if (links.next)
-        lm_region_links(v, links.next)->prev = links.prev;
-    if (links.prev) {
-        lm_region_links(v, links.prev)->next = links.next;
-        return;
-    }
-    level = lm_region_level_of(units);
-    slot = lm_region_slot_of(units, level);
-    bins = &v.region->level[level];
-    bins->head[slot] = links.next;
-    if (links.next)
-        return;
-    bins->map &= ~((uint32_t)1 << slot);
-    if (!bins->map)
-        v.region->top &= ~((uint32_t)1 << level);
+    v.region->none.prev = lm_region_veiled(v, unit);
+    return lm_region_is_link(v, knot->next) && lm_region_is_link(v, prev) &&
+        LM_LIKELY(lm_region_links(v, knot->next)->prev == lm_region_veiled(v, unit)) &&
+        LM_LIKELY(*knot->forward == unit);
 }
 
-/* The first of the first `most` blocks of a list that fits; 0: none; LM_REGION_DAMAGED. */
-LM_INLINE uint32_t lm_region_bins_look(struct lm_region_view v, uint32_t at, uint32_t units, unsigned most)
+LM_INLINE void lm_region_bins_remove(struct lm_region_view v, const struct lm_region_knot *knot)
 {
-    for (; at && most; most--) {
-        if (!lm_region_is_free(v, at))
-            return LM_REGION_DAMAGED;
-        if (lm_region_units(v, at) >= units)
-            return at;
+    lm_region_links(v, knot->next)->prev = knot->prev;
+    *knot->forward = knot->next;
+    if ((knot->next ^ lm_region_none(v)) | (lm_region_veiled(v, knot->prev) ^ lm_region_none(v)))
+        return;
+    lm_region_bins_empty(v, knot->bin);
+}
+
+/* -- finding one ------------------------------------------------------------------------------------------------- */
+
+/* A free block; unit 0: none; LM_REGION_DAMAGED. */
+struct lm_region_hole {
+    uint32_t unit, units;
+    struct lm_region_knot knot;
+};
+
+LM_INLINE struct lm_region_hole lm_region_hole(struct lm_region_view v, uint32_t unit, uint32_t units, unsigned bin)
+{
+    return (struct lm_region_hole){unit, units, lm_region_knot(v, unit, bin)};
+}
+
+static const struct lm_region_hole lm_region_no_hole = {.unit = 0}, lm_region_bad_hole = {.unit = LM_REGION_DAMAGED};
+
+/* The first of the first `most` blocks of a list that fits. */
+LM_INLINE struct lm_region_hole lm_region_bins_look(
+    struct lm_region_view v, unsigned bin, uint32_t units, unsigned most)
+{
+    uint32_t at = v.region->head[bin];
+
+    for (; at != lm_region_none(v) && most; most--) {
+        uint64_t word;
+
+        if (LM_UNLIKELY(!lm_region_is_inside(v, at)))
+            return lm_region_bad_hole;
+        word = lm_region_read(v, at);
+        if (lm_region_is_free_word(v, at, word, units))
+            return lm_region_hole(v, at, lm_region_length(word), bin);
+        if (LM_UNLIKELY(!lm_region_is_free_word(v, at, word, v.least)))
+            return lm_region_bad_hole;
         at = lm_region_links(v, at)->next;
     }
-    return 0;
+    return lm_region_no_hole;
 }
 
-/* The first block of the lowest list at or above that level whose slots are `map`. */
-LM_INLINE uint32_t lm_region_bins_first(struct lm_region_view v, unsigned level, uint32_t map, uint32_t units)
+/* The first block of a list all of whose blocks fit, and which has one. */
+LM_INLINE struct lm_region_hole lm_region_bins_first(struct lm_region_view v, unsigned bin, uint32_t units)
 {
-    uint32_t found = v.region->level[level].head[lm_lowest_bit(map)];
+    uint32_t at;
+    uint64_t word;
 
-    if (LM_UNLIKELY(!lm_region_is_free(v, found) || lm_region_units(v, found) < units))
-        return LM_REGION_DAMAGED;
-    return found;
+    if (LM_UNLIKELY(bin >= v.region->bins))
+        return lm_region_bad_hole;
+    at = v.region->head[bin];
+    if (LM_UNLIKELY(!lm_region_is_inside(v, at)))
+        return lm_region_bad_hole;
+    word = lm_region_read(v, at);
+    if (LM_UNLIKELY(!lm_region_is_free_word(v, at, word, units)))
+        return lm_region_bad_hole;
+    return lm_region_hole(v, at, lm_region_length(word), bin);
 }
 
-LM_INLINE uint32_t lm_region_bins_find(struct lm_region_view v, uint32_t units)
+LM_INLINE struct lm_region_hole lm_region_bins_find(struct lm_region_view v, uint32_t units)
 {
-    unsigned level = lm_region_level_of(units), slot = lm_region_slot_of(units, level), own = level;
-    uint32_t map, higher, found;
+    unsigned own = lm_region_bin_of(units), at = own / LM_REGION_SLOTS;
+    uint64_t map = v.region->map[at] & ~(uint64_t)0 << own % LM_REGION_SLOTS;
+    uint32_t higher;
 
-    if (level >= v.region->levels)
-        return 0;
-    map = v.region->level[level].map & ~(uint32_t)0 << slot;
-    if (level && map >> slot & 1) { /* lengths of that list are on both sides of `units` */
-        found = lm_region_bins_look(v, v.region->level[level].head[slot], units, LM_REGION_LOOK);
-        if (found)
-            return found;
+    if (units >= LM_REGION_SLOTS && map >> own % LM_REGION_SLOTS & 1) { /* its lengths are on both sides of `units` */
+        struct lm_region_hole hole = lm_region_bins_look(v, own, units, LM_REGION_LOOK);
+
+        if (hole.unit)
+            return hole;
         map &= map - 1;
     }
     if (!map) {
-        higher = v.region->top & ~(uint32_t)0 << (level + 1);
+        higher = v.region->top & ~(uint32_t)1 << at;
         if (!higher)
-            return own ? lm_region_bins_look(v, v.region->level[own].head[slot], units, LM_REGION_LAST_LOOK) : 0;
-        level = lm_lowest_bit(higher);
-        if (level >= v.region->levels || !(map = v.region->level[level].map))
-            return LM_REGION_DAMAGED;
+            return units >= LM_REGION_SLOTS ? lm_region_bins_look(v, own, units, LM_REGION_LAST_LOOK)
+                                            : lm_region_no_hole;
+        at = lm_lowest_bit(higher);
+        if (LM_UNLIKELY(at >= LM_REGION_LEVELS || !(map = v.region->map[at])))
+            return lm_region_bad_hole;
     }
-    return lm_region_bins_first(v, level, map, units);
+    return lm_region_bins_first(v, at * LM_REGION_SLOTS + lm_lowest_bit(map), units);
 }
 
 #endif

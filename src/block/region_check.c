@@ -26,37 +26,42 @@ static enum loam_region_damage region_found(
     return damage;
 }
 
-/* The free block of the lists that is wrong first, or 0; *count becomes how many there are. */
-static uint32_t bins_inspect(const struct loam_region *region, unsigned level, unsigned slot, uint32_t *count)
+/* The free block of a list that is wrong first, or 0; *left, what there may still be, becomes less by those in it. */
+static uint32_t bins_inspect(const struct loam_region *region, unsigned bin, uint32_t *left)
 {
-    uint32_t before = 0, unit = region->level[level].head[slot];
+    struct lm_region_view v = lm_region_view(region);
+    uint32_t none = lm_region_none(v), before = none, unit = region->head[bin];
 
-    for (; unit; before = unit, unit = lm_region_links(lm_region_view(region), unit)->next, ++*count) {
-        uint32_t units;
-
-        if (!lm_region_is_free(lm_region_view(region), unit) ||
-            lm_region_links(lm_region_view(region), unit)->prev != before)
-            return before ? before : unit;
-        units = lm_region_units(lm_region_view(region), unit);
-        if (lm_region_level_of(units) != level || lm_region_slot_of(units, level) != slot ||
-            *count > region->free_blocks)
+    for (; unit != none; before = unit, unit = lm_region_links(v, unit)->next, --*left) {
+        if (!lm_region_is_free(v, unit) || lm_region_links(v, unit)->prev != lm_region_veiled(v, before))
+            return before != none ? before : unit ? unit : LM_REGION_DAMAGED;
+        if (lm_region_bin_of(lm_region_units(v, unit)) != bin || *left == 0)
             return unit;
     }
     return 0;
 }
 
+/* True when the links of a free block's neighbours in its list lead back to it. */
+static bool bins_lead_back(struct lm_region_view v, uint32_t unit, uint32_t units)
+{
+    struct lm_region_knot knot = lm_region_knot(v, unit, lm_region_bin_of(units));
+
+    return lm_region_is_link(v, knot.next) && lm_region_is_link(v, lm_region_veiled(v, knot.prev)) &&
+        (knot.next == lm_region_none(v) || lm_region_links(v, knot.next)->prev == lm_region_veiled(v, unit)) &&
+        *knot.forward == unit;
+}
+
 static bool bins_maps_agree(const struct loam_region *region)
 {
-    for (unsigned level = 0; level < LM_REGION_LEVELS; level++) {
-        uint32_t map = level < region->levels ? region->level[level].map : 0;
+    uint32_t none = lm_region_none(lm_region_view(region)), top = 0;
+    uint64_t map[LM_REGION_LEVELS] = {0};
 
-        if ((region->top >> level & 1) != (map != 0))
-            return false;
-        for (unsigned slot = 0; level < region->levels && slot < LM_REGION_SLOTS; slot++)
-            if ((map >> slot & 1) != (region->level[level].head[slot] != 0))
-                return false;
-    }
-    return region->top >> LM_REGION_LEVELS == 0;
+    for (unsigned bin = 0; bin < region->bins; bin++)
+        if (region->head[bin] != none)
+            map[bin / LM_REGION_SLOTS] |= (uint64_t)1 << bin % LM_REGION_SLOTS;
+    for (unsigned level = 0; level < LM_REGION_LEVELS; level++)
+        top |= (uint32_t)(map[level] != 0) << level;
+    return region->top == top && memcmp(region->map, map, sizeof map) == 0;
 }
 
 /* A unit that is out of bounds is named by the head, where it stands. */
@@ -65,7 +70,9 @@ static uint32_t region_clamp(const struct loam_region *region, uint32_t unit)
     return unit >= region->first && unit < region->end ? unit : 0;
 }
 
-static enum loam_region_damage index_inspect(const struct loam_region *region, struct loam_region_fault *fault)
+/* `left`: how many free blocks there are. */
+static enum loam_region_damage index_inspect(
+    const struct loam_region *region, uint32_t left, struct loam_region_fault *fault)
 {
     uint32_t count = 0, bad = 0;
 
@@ -73,12 +80,11 @@ static enum loam_region_damage index_inspect(const struct loam_region *region, s
         bad = lm_region_tree_inspect(region, &count);
     else if (!bins_maps_agree(region))
         return region_found(region, LOAM_REGION_BAD_HEADER, 0, fault);
-    for (unsigned level = 0; level < region->levels && !bad; level++)
-        for (unsigned slot = 0; slot < LM_REGION_SLOTS && !bad; slot++)
-            bad = bins_inspect(region, level, slot, &count);
+    for (unsigned bin = 0; bin < region->bins && !bad; bin++)
+        bad = bins_inspect(region, bin, &left);
     if (bad)
         return region_found(region, LOAM_REGION_BAD_LINK, region_clamp(region, bad), fault);
-    if (count != region->free_blocks)
+    if (count != left) /* the lists counted down, the tree up */
         return region_found(region, LOAM_REGION_BAD_COUNT, 0, fault);
     return LOAM_REGION_SOUND;
 }
@@ -90,7 +96,7 @@ static enum loam_region_damage region_inspect_free(const struct loam_region *reg
         *lm_region_footer(lm_region_view(region), unit + units) != units)
         return LOAM_REGION_BAD_FOOTER;
     if (lm_region_is_tree(region) ? !lm_region_tree_can_remove(region, unit, units)
-                                  : !lm_region_bins_can_remove(lm_region_view(region), unit, units))
+                                  : !bins_lead_back(lm_region_view(region), unit, units))
         return LOAM_REGION_BAD_LINK;
     return LOAM_REGION_SOUND;
 }
@@ -98,24 +104,28 @@ static enum loam_region_damage region_inspect_free(const struct loam_region *reg
 /* What a tag says must follow from what came before. */
 static enum loam_region_damage region_inspect_tag(const struct loam_region *region, uint32_t unit, unsigned before)
 {
-    uint64_t tag = *lm_region_tag(lm_region_view(region), unit);
-    uint32_t units = lm_region_length(tag);
+    uint64_t word = lm_region_read(lm_region_view(region), unit);
+    uint32_t units = lm_region_length(word);
 
-    if (!lm_region_is_signed(lm_region_view(region), unit, tag))
+    if (!lm_region_is_signed(word))
         return LOAM_REGION_BAD_TAG;
-    if (unit == region->end ? units != 0 || !(tag & LM_REGION_USED)
+    if (unit == region->end ? units != 0 || !lm_region_is_used(word)
                             : units < lm_region_least(region) || units > region->end - unit)
         return LOAM_REGION_BAD_TAG;
-    if ((tag & (LM_REGION_PREV_FREE | LM_REGION_TINY)) != before || (before && !(tag & LM_REGION_USED)))
+    if ((lm_region_flags(word) & (LM_REGION_PREV_FREE | LM_REGION_TINY)) != before ||
+        (before && !lm_region_is_used(word)))
         return LOAM_REGION_BAD_NEIGHBOUR;
     return LOAM_REGION_SOUND;
 }
 
-/* All tags, and the counts. */
-static enum loam_region_damage region_inspect_chain(const struct loam_region *region, struct loam_region_fault *fault)
+/* All tags, and the count of what is used; *unused becomes the number of free blocks. */
+static enum loam_region_damage region_inspect_chain(
+    const struct loam_region *region, uint32_t *unused, struct loam_region_fault *fault)
 {
-    uint32_t live = 0, used = 0, unused = 0, unit = region->first, units;
+    uint32_t used = 0, unit = region->first, units;
     unsigned before = 0;
+
+    *unused = 0;
 
     for (;; unit += units) {
         enum loam_region_damage damage = region_inspect_tag(region, unit, before);
@@ -125,16 +135,15 @@ static enum loam_region_damage region_inspect_chain(const struct loam_region *re
         if (unit == region->end)
             break;
         units = lm_region_units(lm_region_view(region), unit);
-        if (*lm_region_tag(lm_region_view(region), unit) & LM_REGION_USED) {
-            live++;
+        if (lm_region_is_used(lm_region_read(lm_region_view(region), unit))) {
             used += units;
             before = 0;
         } else {
-            unused++;
+            ++*unused;
             before = lm_region_behind(lm_region_view(region), units);
         }
     }
-    if (live != region->live_blocks || used != region->used_units || unused != region->free_blocks)
+    if (used != region->used_units)
         return region_found(region, LOAM_REGION_BAD_COUNT, 0, fault);
     return LOAM_REGION_SOUND;
 }
@@ -143,20 +152,21 @@ static enum loam_region_damage region_inspect_chain(const struct loam_region *re
 enum loam_region_damage lm_region_inspect(const struct loam_region *region, struct loam_region_fault *fault)
 {
     enum loam_region_damage damage;
+    uint32_t unused;
 
     if (lm_region_seal(region) != region->seal)
         return region_found(region, LOAM_REGION_BAD_HEADER, 0, fault);
-    damage = region_inspect_chain(region, fault);
+    damage = region_inspect_chain(region, &unused, fault);
     if (damage)
         return damage;
     for (uint32_t unit = region->first; unit < region->end; unit += lm_region_units(lm_region_view(region), unit)) {
-        if (!(*lm_region_tag(lm_region_view(region), unit) & LM_REGION_USED))
+        if (!lm_region_is_used(lm_region_read(lm_region_view(region), unit)))
             damage = region_inspect_free(region, unit, lm_region_units(lm_region_view(region), unit));
         if (damage)
             return region_found(region, damage, unit, fault);
     }
     region_found(region, LOAM_REGION_SOUND, 0, fault);
-    return index_inspect(region, fault);
+    return index_inspect(region, unused, fault);
 }
 
 LM_PUBLIC enum loam_region_damage loam_region_check(struct loam_region *region, struct loam_region_fault *fault)
@@ -181,25 +191,24 @@ static const char *region_judge(const struct loam_region *region, const void *p)
     uintptr_t start = (uintptr_t)lm_region_at(lm_region_view(region), region->first);
     size_t offset = (uintptr_t)p - start, grain = (size_t)1 << region->grain_log2;
     uint32_t unit = region->first, target, units;
-    uint64_t tag;
+    uint64_t word;
 
     if (offset >= (uintptr_t)lm_region_at(lm_region_view(region), region->end) - start)
         return "not a block of this region";
     target = region->first + (uint32_t)(offset >> region->grain_log2);
     for (;; unit += units) {
-        tag = *lm_region_tag(lm_region_view(region), unit);
-        units = lm_region_length(tag);
-        if (!lm_region_is_signed(lm_region_view(region), unit, tag) || units == 0 || units > region->end - unit)
+        word = lm_region_read(lm_region_view(region), unit);
+        units = lm_region_length(word);
+        if (!lm_region_is_signed(word) || units == 0 || units > region->end - unit)
             return NULL;
         if (target - unit < units)
             break;
     }
     if (target == unit && offset % grain == 0)
-        return tag & LM_REGION_USED ? NULL : "double free";
-    if (tag & LM_REGION_USED)
+        return lm_region_is_used(word) ? NULL : "double free";
+    if (lm_region_is_used(word))
         return "a pointer into a live block";
-    tag = *lm_region_tag(lm_region_view(region), target);
-    return offset % grain == 0 && lm_region_is_signed(lm_region_view(region), target, tag)
+    return offset % grain == 0 && lm_region_is_signed(lm_region_read(lm_region_view(region), target))
         ? "double free"
         : "a pointer into a free block";
 }
@@ -232,17 +241,16 @@ static int region_walk_blocks(
     const struct loam_region *region, int (*visit)(void *block, size_t bytes, int is_live, void *arg), void *arg)
 {
     for (uint32_t unit = region->first, units; unit < region->end; unit += units) {
-        uint64_t tag = *lm_region_tag(lm_region_view(region), unit);
+        uint64_t word = lm_region_read(lm_region_view(region), unit);
         int answer;
 
-        units = lm_region_length(tag);
-        if (!lm_region_is_signed(lm_region_view(region), unit, tag) || units < lm_region_least(region) ||
-            units > region->end - unit) {
+        units = lm_region_length(word);
+        if (!lm_region_is_signed(word) || units < lm_region_least(region) || units > region->end - unit) {
             errno = EUCLEAN;
             return -1;
         }
         answer = visit(lm_region_at(lm_region_view(region), unit),
-            lm_region_payload_bytes(lm_region_view(region), units), (int)(tag & LM_REGION_USED), arg);
+            lm_region_payload_bytes(lm_region_view(region), units), lm_region_is_used(word), arg);
         if (answer)
             return answer;
     }

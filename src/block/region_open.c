@@ -28,16 +28,25 @@ static uint32_t region_machine(void)
         (uint32_t) * (const uint8_t *)&order << 16 | gnu << 17;
 }
 
-/* Fills in levels, mutex_offset and first from fit, lock, grain_log2 and end. False: no room for a block. */
+static enum lm_region_way region_way_of(const struct loam_region *head)
+{
+    if (lm_region_is_tree(head) || head->lock != LOAM_REGION_UNLOCKED)
+        return LM_REGION_ANY;
+    return head->grain_log2 == LM_REGION_GRAIN16 ? LM_REGION_GOOD16 : LM_REGION_GOOD8;
+}
+
+/* Fills in way, bins, mutex_offset and first from fit, lock, grain_log2 and end. False: no room for a block. */
 static bool region_lay_out(struct loam_region *head)
 {
     size_t grain = (size_t)1 << head->grain_log2, bytes;
 
-    head->levels = (uint8_t)(lm_region_is_tree(head) ? 0 : lm_region_level_of(head->end) + 1);
-    bytes = lm_align_up(sizeof *head + head->levels * sizeof head->level[0], REGION_ALIGN);
+    head->way = (uint8_t)region_way_of(head);
+    head->bins = (uint16_t)(lm_region_is_tree(head) ? 0 : lm_region_bin_of(head->end) + 1);
+    bytes = lm_region_is_tree(head) ? offsetof(struct loam_region, map) : offsetof(struct loam_region, head);
+    bytes = lm_align_up(bytes + head->bins * sizeof head->head[0], REGION_ALIGN);
     head->mutex_offset = 0;
     if (head->lock == LOAM_REGION_PROCESSES) {
-        head->mutex_offset = (uint32_t)bytes;
+        head->mutex_offset = (uint16_t)bytes;
         bytes += sizeof(pthread_mutex_t);
     }
     bytes = lm_align_up(bytes + LM_REGION_TAG_BYTES, grain);
@@ -127,6 +136,7 @@ LM_PUBLIC struct loam_region *loam_region_create(void *memory, size_t bytes, con
     lm_region_write(lm_region_view(region), region->end, 0,
         LM_REGION_USED | lm_region_behind(lm_region_view(region), region->end - region->first));
     lm_region_write(lm_region_view(region), region->first, region->end - region->first, 0);
+    lm_region_index_clear(region);
     lm_region_index_insert(region, region->first, region->end - region->first);
     __atomic_store_n(&region->magic, LM_REGION_MAGIC, __ATOMIC_RELEASE); /* last: half a region is none */
     return region;
@@ -221,15 +231,14 @@ static bool region_chain_is_whole(const struct loam_region *region)
     uint32_t unit = region->first;
 
     while (unit < region->end) {
-        uint64_t tag = *lm_region_tag(lm_region_view(region), unit);
-        uint32_t units = lm_region_length(tag);
+        uint64_t word = lm_region_read(lm_region_view(region), unit);
+        uint32_t units = lm_region_length(word);
 
-        if (!lm_region_is_signed(lm_region_view(region), unit, tag) || units < lm_region_least(region) ||
-            units > region->end - unit)
+        if (!lm_region_is_signed(word) || units < lm_region_least(region) || units > region->end - unit)
             return false;
         unit += units;
     }
-    return lm_region_is_signed(lm_region_view(region), unit, *lm_region_tag(lm_region_view(region), unit)) &&
+    return lm_region_is_signed(lm_region_read(lm_region_view(region), unit)) &&
         lm_region_units(lm_region_view(region), unit) == 0;
 }
 
@@ -238,7 +247,7 @@ static uint32_t region_join_free(struct loam_region *region, uint32_t unit)
 {
     uint32_t end = unit;
 
-    while (end < region->end && !(*lm_region_tag(lm_region_view(region), end) & LM_REGION_USED))
+    while (end < region->end && !lm_region_is_used(lm_region_read(lm_region_view(region), end)))
         end += lm_region_units(lm_region_view(region), end);
     for (uint32_t at = unit + lm_region_units(lm_region_view(region), unit), next; at < end; at = next) {
         next = at + lm_region_units(lm_region_view(region), at);
@@ -251,7 +260,7 @@ static uint32_t region_join_free(struct loam_region *region, uint32_t unit)
 
 bool lm_region_rebuild(struct loam_region *region)
 {
-    uint32_t unit = region->first, used_units = 0, live_blocks = 0, next;
+    uint32_t unit = region->first, used_units = 0, next;
     bool is_block = false;
     unsigned before = 0;
 
@@ -259,12 +268,13 @@ bool lm_region_rebuild(struct loam_region *region)
         return false;
     lm_region_index_clear(region);
     for (; unit < region->end; unit = next) {
-        next = unit + lm_region_units(lm_region_view(region), unit);
+        uint64_t word = lm_region_read(lm_region_view(region), unit);
+
+        next = unit + lm_region_length(word);
         is_block = is_block || unit == region->sliding;
-        if (*lm_region_tag(lm_region_view(region), unit) & LM_REGION_USED) {
-            lm_region_tell(lm_region_view(region), unit, before);
+        if (lm_region_is_used(word)) {
+            lm_region_tell(lm_region_view(region), unit, word, before);
             before = 0;
-            live_blocks++;
             used_units += next - unit;
         } else {
             next = region_join_free(region, unit);
@@ -276,7 +286,6 @@ bool lm_region_rebuild(struct loam_region *region)
     if (!is_block && region->sliding > region->first && region->sliding < region->end)
         lm_region_write(lm_region_view(region), region->sliding, 0, 0);
     region->sliding = 0;
-    region->live_blocks = live_blocks;
     region->used_units = used_units;
     region->peak_units = (uint32_t)lm_max(region->peak_units, used_units);
     return true;

@@ -18,6 +18,12 @@ LM_INLINE bool region_enter(struct loam_region *region)
     return region->lock == LOAM_REGION_UNLOCKED || lm_region_lock(region);
 }
 
+/* Whose code a call may run at once: the region needs no lock, and its head is sound. */
+LM_INLINE enum lm_region_way region_way(const struct loam_region *region)
+{
+    return LM_LIKELY(lm_region_seal(region) == region->seal) ? (enum lm_region_way)region->way : LM_REGION_ANY;
+}
+
 LM_INLINE void region_leave(struct loam_region *region)
 {
     if (region->lock != LOAM_REGION_UNLOCKED)
@@ -26,35 +32,46 @@ LM_INLINE void region_leave(struct loam_region *region)
 
 /* -- the index, whichever the fit has -------------------------------------------------------------------------- */
 
-LM_INLINE bool index_can_insert(struct lm_region_view v, uint32_t unit, uint32_t units)
+/* The list for a length; with a tree nothing. */
+LM_INLINE unsigned index_bin(struct lm_region_view v, uint32_t units)
 {
-    return v.is_tree ? lm_region_tree_can_insert(v.region, unit, units) : lm_region_bins_can_insert(v, units);
+    return v.is_tree ? 0 : lm_region_bin_of(units);
 }
 
-LM_INLINE bool index_can_remove(struct lm_region_view v, uint32_t unit, uint32_t units)
+LM_INLINE bool index_can_insert(struct lm_region_view v, uint32_t unit, uint32_t units, unsigned bin)
 {
-    return v.is_tree ? lm_region_tree_can_remove(v.region, unit, units) : lm_region_bins_can_remove(v, unit, units);
-}
-
-LM_INLINE void index_remove(struct lm_region_view v, uint32_t unit, uint32_t units)
-{
-    if (v.is_tree)
-        lm_region_tree_remove(v.region, unit);
-    else
-        lm_region_bins_remove(v, unit, units);
-    v.region->free_blocks--;
+    return v.is_tree ? lm_region_tree_can_insert(v.region, unit, units) : lm_region_bins_can_insert(v, bin);
 }
 
 /* Makes a block whose tag is written a free one in full. */
-LM_INLINE void index_insert(struct lm_region_view v, uint32_t unit, uint32_t units)
+LM_INLINE void index_insert(struct lm_region_view v, uint32_t unit, uint32_t units, unsigned bin)
 {
     if (!lm_region_is_tiny(v, units))
         *lm_region_footer(v, unit + units) = units;
     if (v.is_tree)
         lm_region_tree_insert(v.region, unit);
     else
-        lm_region_bins_insert(v, unit, units);
-    v.region->free_blocks++;
+        lm_region_bins_insert(v, unit, bin);
+}
+
+LM_INLINE struct lm_region_knot index_knot(struct lm_region_view v, uint32_t unit, uint32_t units)
+{
+    return v.is_tree ? lm_region_no_knot : lm_region_knot(v, unit, lm_region_bin_of(units));
+}
+
+LM_INLINE bool index_can_remove(
+    struct lm_region_view v, uint32_t unit, uint32_t units, const struct lm_region_knot *knot)
+{
+    return v.is_tree ? lm_region_tree_can_remove(v.region, unit, units) : lm_region_bins_can_remove(v, unit, knot);
+}
+
+/* The knot is as it was when it was proved. */
+LM_INLINE void index_remove(struct lm_region_view v, uint32_t unit, const struct lm_region_knot *knot)
+{
+    if (v.is_tree)
+        lm_region_tree_remove(v.region, unit);
+    else
+        lm_region_bins_remove(v, knot);
 }
 
 /* -- proofs ------------------------------------------------------------------------------------------------------ */
@@ -62,9 +79,11 @@ LM_INLINE void index_insert(struct lm_region_view v, uint32_t unit, uint32_t uni
 /* A block and the free ones on both sides of it; lengths 0 where there is none. */
 struct region_place {
     uint32_t unit, units;
-    uint32_t before, before_units;
+    uint32_t before, before_units; /* where there is none, the block itself */
     uint32_t behind_units;
-    unsigned flags; /* of the block's own tag */
+    unsigned flags;  /* of the block's own tag */
+    uint64_t behind; /* the word of the tag behind it */
+    struct lm_region_knot before_knot, behind_knot;
 };
 
 /* Units for so many bytes; 0: more than there can be. */
@@ -82,66 +101,73 @@ LM_INLINE uint32_t region_units_for(struct lm_region_view v, size_t size)
 LM_INLINE bool region_can_use(struct lm_region_view v, const void *p, struct region_place *out)
 {
     size_t offset = (size_t)((uintptr_t)p - (uintptr_t)v.region), unit = offset >> v.grain_log2;
-    uint64_t tag;
+    uint64_t word;
 
-    if (unit - v.first >= v.end - v.first || offset != unit << v.grain_log2)
+    if (LM_UNLIKELY(unit - v.first >= v.end - v.first || offset != unit << v.grain_log2))
         return false;
     out->unit = (uint32_t)unit;
-    tag = *lm_region_tag(v, out->unit);
-    out->units = lm_region_length(tag);
-    out->flags = (unsigned)(tag & LM_REGION_FLAGS);
-    return lm_region_is_signed(v, out->unit, tag) && tag & LM_REGION_USED && out->units >= v.least &&
-        out->units <= v.end - out->unit;
+    word = lm_region_read(v, out->unit);
+    out->units = lm_region_length(word);
+    out->flags = lm_region_flags(word);
+    return LM_LIKELY((out->flags | LM_REGION_PREV_FREE | LM_REGION_TINY) == LM_REGION_FLAGS) &&
+        LM_LIKELY(out->units >= v.least && out->units <= v.end - out->unit);
 }
 
-/* True when the tag at `unit` is sound and says that the block before it is free, or is not. */
-LM_INLINE bool region_agrees(struct lm_region_view v, uint32_t unit, unsigned prev_flags)
+/* True when the word of the tag at `unit` is sound and says that there is a free block of so many units before it. */
+LM_INLINE bool region_agrees(struct lm_region_view v, uint64_t word, uint32_t units)
 {
-    uint64_t tag = *lm_region_tag(v, unit);
-
-    return lm_region_is_signed(v, unit, tag) && (tag & (LM_REGION_PREV_FREE | LM_REGION_TINY)) == prev_flags &&
-        (tag & LM_REGION_USED || !prev_flags);
+    return LM_LIKELY(lm_region_flags(word) == (LM_REGION_USED | lm_region_behind(v, units)));
 }
 
-/* True when what stands behind the block is sound; finds the free block there. */
+/* True when what stands behind the block is sound, as far as it will be written; finds the free block there. */
 LM_INLINE bool region_can_see_behind(struct lm_region_view v, struct region_place *place)
 {
     uint32_t behind = place->unit + place->units;
-    uint64_t tag = *lm_region_tag(v, behind);
 
+    place->behind = lm_region_read(v, behind);
     place->behind_units = 0;
-    if (!lm_region_is_signed(v, behind, tag) || tag & LM_REGION_PREV_FREE)
-        return false;
-    if (tag & LM_REGION_USED)
+    place->behind_knot = lm_region_no_knot;
+    if (lm_region_flags(place->behind) == LM_REGION_USED)
         return true;
-    place->behind_units = lm_region_length(tag);
-    return lm_region_is_free(v, behind) && index_can_remove(v, behind, place->behind_units) &&
-        region_agrees(v, behind + place->behind_units, lm_region_behind(v, place->behind_units));
+    place->behind_units = lm_region_length(place->behind);
+    if (!lm_region_is_free_word(v, behind, place->behind, v.least))
+        return false;
+    place->behind_knot = index_knot(v, behind, place->behind_units);
+    return index_can_remove(v, behind, place->behind_units, &place->behind_knot);
 }
 
 /* The same for what stands before it. */
 LM_INLINE bool region_can_see_before(struct lm_region_view v, struct region_place *place)
 {
-    uint64_t units, tag;
+    uint64_t units;
 
+    place->before = place->unit;
     place->before_units = 0;
+    place->before_knot = lm_region_no_knot;
     if (!(place->flags & LM_REGION_PREV_FREE))
         return true;
     units = place->flags & LM_REGION_TINY ? (uint64_t)LM_REGION_TINY_BYTES >> v.grain_log2
                                           : *lm_region_footer(v, place->unit);
-    if (units < v.least || units > place->unit - v.first)
+    if (LM_UNLIKELY(units < v.least || units > place->unit - v.first))
         return false;
     place->before_units = (uint32_t)units;
     place->before = place->unit - place->before_units;
-    tag = *lm_region_tag(v, place->before);
-    return lm_region_is_free_tag(v, place->before, tag) && lm_region_length(tag) == units &&
-        index_can_remove(v, place->before, place->before_units);
+    if (LM_UNLIKELY(lm_region_read(v, place->before) != units))
+        return false;
+    place->before_knot = index_knot(v, place->before, place->before_units);
+    return index_can_remove(v, place->before, place->before_units, &place->before_knot);
 }
 
-/* True when a free block is sound on its own and to the block behind. */
-LM_INLINE bool region_can_take(struct lm_region_view v, uint32_t unit, uint32_t units)
+/* Takes the free neighbours, which are proved, out of the index. */
+LM_INLINE void region_join(struct lm_region_view v, struct region_place *place)
 {
-    return index_can_remove(v, unit, units) && region_agrees(v, unit + units, lm_region_behind(v, units));
+    if (place->behind_units)
+        index_remove(v, place->unit + place->units, &place->behind_knot);
+    if (!place->before_units)
+        return;
+    if (place->behind_units) /* it may have been the other's neighbour in the list, too */
+        place->before_knot = index_knot(v, place->before, place->before_units);
+    index_remove(v, place->before, &place->before_knot);
 }
 
 #endif

@@ -272,7 +272,7 @@ static void every_changed_byte_is_found(void **state)
     }
 }
 
-/* A mark never fits a tag of which up to two bits, or one byte, are other ones; whatever key and place. */
+/* A mark never fits a tag of which up to two bits, or three bytes side by side, are other ones; whatever key and place. */
 static void marks_are_exact(void **state)
 {
     struct loam_region head = {.key = 0};
@@ -281,21 +281,30 @@ static void marks_are_exact(void **state)
     (void)state;
     for (int round = 0; round < 300; round++) {
         uint32_t unit = (uint32_t)unit_random(&seed);
-        uint64_t tag;
+        uint64_t word = lm_region_word((uint32_t)unit_random(&seed), (unsigned)unit_below(&seed, 8)), tag;
+        struct lm_region_view v;
 
         head.key = unit_random(&seed) << 16 ^ unit_random(&seed);
-        tag = lm_region_sign(
-            lm_region_view(&head), unit, (unit_random(&seed) << 3 | unit_below(&seed, 8)) & LM_REGION_LOW);
-        assert_true(lm_region_is_signed(lm_region_view(&head), unit, tag));
+        head.grain_log2 = round % 2 ? LM_REGION_GRAIN8 : LM_REGION_GRAIN16;
+        v = lm_region_view(&head);
+        tag = lm_region_sign(v, unit, word);
+        assert_int_equal(lm_region_unsign(v, unit, tag), word);
+        assert_true(lm_region_is_signed(word));
         for (int a = 0; a < 64; a++)
             for (int b = a; b < 64; b++)
                 assert_false(lm_region_is_signed(
-                    lm_region_view(&head), unit, tag ^ (uint64_t)1 << a ^ (a == b ? 0 : (uint64_t)1 << b)));
+                    lm_region_unsign(v, unit, tag ^ (uint64_t)1 << a ^ (a == b ? 0 : (uint64_t)1 << b))));
+        for (int byte = 0; byte <= 40; byte += 8)
+            for (int n = 0; n < 1000; n++) /* up to three bytes */
+                assert_false(
+                    lm_region_is_signed(lm_region_unsign(v, unit, tag ^ (1 + unit_below(&seed, 0xffffff)) << byte)));
         for (int byte = 0; byte < 64; byte += 8)
             for (uint64_t change = 1; change < 256; change++)
-                assert_false(lm_region_is_signed(lm_region_view(&head), unit, tag ^ change << byte));
+                assert_false(lm_region_is_signed(lm_region_unsign(v, unit, tag ^ change << byte)));
         for (int bit = 0; bit < 32; bit++) /* the same tag, copied elsewhere */
-            assert_false(lm_region_is_signed(lm_region_view(&head), unit ^ (uint32_t)1 << bit, tag));
+            assert_false(lm_region_is_signed(lm_region_unsign(v, unit ^ (uint32_t)1 << bit, tag)));
+        for (uint32_t away = 1; away < 100000; away++)
+            assert_false(lm_region_is_signed(lm_region_unsign(v, unit + away, tag)));
     }
 }
 
@@ -438,7 +447,7 @@ static void is_rebuilt_from_lengths(void **state)
                 loam_region_free(region, p[i]);
         loam_region_figures(region, &before);
         for (uint32_t unit = region->first; unit < region->end; unit += lm_region_units(lm_region_view(region), unit)) {
-            unsigned used = (unsigned)(*lm_region_tag(lm_region_view(region), unit) & LM_REGION_USED);
+            unsigned used = lm_region_flags(lm_region_read(lm_region_view(region), unit)) & LM_REGION_USED;
 
             if (!used)
                 memset(lm_region_at(lm_region_view(region), unit), (int)unit_random(&seed),
@@ -447,7 +456,11 @@ static void is_rebuilt_from_lengths(void **state)
                 used | (unsigned)(unit_below(&seed, 2) ? LM_REGION_PREV_FREE : 0));
         }
         region->top = (uint32_t)unit_random(&seed);
-        region->live_blocks = region->free_blocks = region->used_units = (uint32_t)unit_random(&seed);
+        if (region->bins) {
+            region->map[round % LM_REGION_LEVELS] = unit_random(&seed);
+            region->head[unit_below(&seed, region->bins)] = (uint32_t)unit_random(&seed);
+        }
+        region->used_units = (uint32_t)unit_random(&seed);
         assert_int_not_equal(loam_region_check(region, NULL), LOAM_REGION_SOUND);
         assert_null(loam_region_open(room, ROOM, NULL));
         assert_int_equal(errno, EUCLEAN);
