@@ -33,47 +33,46 @@ LM_INLINE void region_count(struct lm_region_view v, uint32_t units)
         v.region->peak_units = used;
 }
 
-/* Takes `units` out of the start of a free block, whose tag has been proved. LM_REGION_DAMAGED: nothing is done. */
-LM_INLINE uint32_t region_cut(struct lm_region_view v, const struct lm_region_hole *hole, uint32_t units)
+/* Takes `units` out of the start of a free block that was found. Damage: it becomes a bad one, and nothing is done. */
+LM_INLINE void region_cut(struct lm_region_view v, struct lm_region_hole *hole, uint32_t units)
 {
     uint32_t rest = hole->units - units, behind = hole->unit + hole->units;
     bool tells = rest <= v.least; /* else the tag behind stays as it is */
     uint64_t word = 0;
     unsigned bin = 0;
 
-    if (tells) {
+    if (tells)
         word = lm_region_read(v, behind);
-        if (!region_agrees(v, word, hole->units))
-            return LM_REGION_DAMAGED;
+    if ((tells && !region_agrees(v, word, hole->units)) || !index_can_remove(v, hole->unit, hole->units, &hole->knot)) {
+        hole->what = LM_REGION_BAD;
+        return;
     }
     if (rest < v.least) {
         units += rest;
         rest = 0;
     }
-    if (!index_can_remove(v, hole->unit, hole->units, &hole->knot))
-        return LM_REGION_DAMAGED;
     if (rest) {
         bin = index_bin(v, rest);
-        if (!index_can_insert(v, hole->unit + units, rest, bin))
-            return LM_REGION_DAMAGED;
+        if (!index_can_insert(v, hole->unit + units, rest, bin)) {
+            hole->what = LM_REGION_BAD;
+            return;
+        }
     }
     index_remove(v, hole->unit, &hole->knot);
     if (rest)
         lm_region_write(v, hole->unit + units, rest, 0);
     lm_region_write(v, hole->unit, units, LM_REGION_USED);
     if (tells)
-        lm_region_tell(v, behind, word, rest ? lm_region_behind(v, rest) : 0);
+        lm_region_write(v, behind, lm_region_length(word), LM_REGION_USED | (rest ? lm_region_behind(v, rest) : 0));
     if (rest)
         index_insert(v, hole->unit + units, rest, bin);
     region_count(v, units);
     if (v.is_tree)
         v.region->rover = hole->unit + units;
-    return hole->unit;
 }
 
 /* The same after `gap` units that stay free. */
-static uint32_t region_cut_after(
-    struct lm_region_view v, const struct lm_region_hole *hole, uint32_t gap, uint32_t units)
+static void region_cut_after(struct lm_region_view v, struct lm_region_hole *hole, uint32_t gap, uint32_t units)
 {
     uint32_t rest = hole->units - gap - units, unit = hole->unit + gap, behind = hole->unit + hole->units;
     uint64_t word = lm_region_read(v, behind);
@@ -84,8 +83,10 @@ static uint32_t region_cut_after(
     }
     if (!index_can_remove(v, hole->unit, hole->units, &hole->knot) || !region_agrees(v, word, hole->units) ||
         !index_can_insert(v, hole->unit, gap, index_bin(v, gap)) ||
-        (rest && !index_can_insert(v, unit + units, rest, index_bin(v, rest))))
-        return LM_REGION_DAMAGED;
+        (rest && !index_can_insert(v, unit + units, rest, index_bin(v, rest)))) {
+        hole->what = LM_REGION_BAD;
+        return;
+    }
     index_remove(v, hole->unit, &hole->knot);
     if (rest)
         lm_region_write(v, unit + units, rest, 0);
@@ -98,44 +99,47 @@ static uint32_t region_cut_after(
         index_insert(v, unit + units, rest, index_bin(v, rest));
     region_count(v, units);
     v.region->rover = unit + units;
-    return unit;
+    hole->unit = unit;
 }
 
-/* A free block for so many units. */
+/* A free block for so many units; 0 units: for none. */
 LM_INLINE struct lm_region_hole region_find(struct lm_region_view v, uint32_t units)
 {
-    struct lm_region_hole hole = {.unit = 0};
+    struct lm_region_hole hole = lm_region_no_hole;
 
+    if (LM_UNLIKELY(!units))
+        return hole;
     if (!v.is_tree)
-        return lm_region_bins_find(v, units);
+        return units < LM_REGION_SLOTS ? lm_region_bins_above(v, units, units) : lm_region_bins_find(v, units);
     hole.unit = lm_region_tree_find(v.region, units);
-    if (hole.unit && hole.unit != LM_REGION_DAMAGED)
+    if (hole.unit == LM_REGION_DAMAGED)
+        return lm_region_bad_hole;
+    if (hole.unit) {
+        hole.what = LM_REGION_FOUND;
         hole.units = lm_region_units(v, hole.unit);
+    }
     return hole;
 }
 
-/* What a request is given for the unit that was found and cut: the block there, or NULL, for none or for damage. */
-LM_INLINE void *region_answer(struct lm_region_view v, uint32_t unit)
+/* What a request is given for what was found and cut: the block there, or NULL. */
+LM_INLINE void *region_answer(struct lm_region_view v, const struct lm_region_hole *hole)
 {
-    if (LM_LIKELY(unit && unit != LM_REGION_DAMAGED))
-        return lm_region_at(v, unit);
-    if (unit)
+    if (LM_LIKELY(hole->what == LM_REGION_FOUND))
+        return lm_region_at(v, hole->unit);
+    if (hole->what == LM_REGION_BAD)
         lm_region_refuse(v.region, NULL);
     else
         errno = ENOMEM;
     return NULL;
 }
 
-LM_INLINE void *region_take(struct lm_region_view v, size_t size)
+LM_INLINE void *region_take_units(struct lm_region_view v, uint32_t units)
 {
-    uint32_t units = region_units_for(v, size);
-    struct lm_region_hole hole = {.unit = 0};
+    struct lm_region_hole hole = region_find(v, units);
 
-    if (LM_LIKELY(units))
-        hole = region_find(v, units);
-    if (LM_LIKELY(hole.unit && hole.unit != LM_REGION_DAMAGED))
-        hole.unit = region_cut(v, &hole, units);
-    return region_answer(v, hole.unit);
+    if (LM_LIKELY(hole.what == LM_REGION_FOUND))
+        region_cut(v, &hole, units);
+    return region_answer(v, &hole);
 }
 
 /* Units from the start of a free block to the first aligned place that leaves a whole block before it, or none. */
@@ -153,36 +157,53 @@ static void *region_take_aligned(struct lm_region_view v, size_t align, size_t s
 {
     uint32_t units = region_units_for(v, size);
     size_t slack = (align >> v.grain_log2) + v.least;
-    struct lm_region_hole hole = {.unit = 0};
+    struct lm_region_hole hole = region_find(v, units); /* it may be aligned as it is */
+    uint32_t gap;
 
-    if (units)
-        hole = region_find(v, units); /* it may be aligned as it is */
-    if (hole.unit && hole.unit != LM_REGION_DAMAGED && region_gap(v, hole.unit, align) + units > hole.units) {
-        if (slack > v.end - v.first - units)
-            return region_answer(v, 0);
-        hole = region_find(v, units + (uint32_t)slack);
+    if (hole.what == LM_REGION_FOUND && region_gap(v, hole.unit, align) + units > hole.units)
+        hole = slack <= v.end - v.first - units ? region_find(v, units + (uint32_t)slack) : lm_region_no_hole;
+    if (hole.what == LM_REGION_FOUND) {
+        gap = (uint32_t)region_gap(v, hole.unit, align);
+        if (gap)
+            region_cut_after(v, &hole, gap, units);
+        else
+            region_cut(v, &hole, units);
     }
-    if (hole.unit && hole.unit != LM_REGION_DAMAGED) {
-        uint32_t gap = (uint32_t)region_gap(v, hole.unit, align);
+    return region_answer(v, &hole);
+}
 
-        hole.unit = gap ? region_cut_after(v, &hole, gap, units) : region_cut(v, &hole, units);
-    }
-    return region_answer(v, hole.unit);
+/* Each kind of region apart, so that none burdens the others, and of GOOD short blocks, whose lists each have one length. */
+static LM_NOINLINE void *region_take_tree(struct loam_region *region, size_t size)
+{
+    struct lm_region_view v = lm_region_view_as(region, true, region->grain_log2);
+
+    return region_take_units(v, region_units_for(v, size));
+}
+
+static LM_NOINLINE void *region_take_long16(struct loam_region *region, uint32_t units)
+{
+    return region_take_units(lm_region_view_as(region, false, LM_REGION_GRAIN16), units);
+}
+
+static LM_NOINLINE void *region_take_long8(struct loam_region *region, uint32_t units)
+{
+    return region_take_units(lm_region_view_as(region, false, LM_REGION_GRAIN8), units);
 }
 
 static LM_NOINLINE void *region_take_good16(struct loam_region *region, size_t size)
 {
-    return region_take(lm_region_view_as(region, false, LM_REGION_GRAIN16), size);
+    struct lm_region_view v = lm_region_view_as(region, false, LM_REGION_GRAIN16);
+    uint32_t units = region_units_for(v, size);
+
+    return units < LM_REGION_SLOTS ? region_take_units(v, units) : region_take_long16(region, units);
 }
 
 static LM_NOINLINE void *region_take_good8(struct loam_region *region, size_t size)
 {
-    return region_take(lm_region_view_as(region, false, LM_REGION_GRAIN8), size);
-}
+    struct lm_region_view v = lm_region_view_as(region, false, LM_REGION_GRAIN8);
+    uint32_t units = region_units_for(v, size);
 
-static LM_NOINLINE void *region_take_tree(struct loam_region *region, size_t size)
-{
-    return region_take(lm_region_view_as(region, true, region->grain_log2), size);
+    return units < LM_REGION_SLOTS ? region_take_units(v, units) : region_take_long8(region, units);
 }
 
 static LM_NOINLINE void *region_take_inside(struct loam_region *region, size_t size)
@@ -238,7 +259,7 @@ LM_PUBLIC void *loam_region_aligned_alloc(struct loam_region *region, size_t ali
     }
     if (!region_enter(region))
         return NULL;
-    p = align >> region->grain_log2 <= 1 ? region_take(lm_region_view(region), size)
+    p = align >> region->grain_log2 <= 1 ? region_take_inside(region, size)
                                          : region_take_aligned(lm_region_view(region), align, size);
     region_leave(region);
     return p;
@@ -252,39 +273,51 @@ LM_INLINE void region_wipe(struct lm_region_view v, uint32_t unit)
     lm_region_write(v, unit, 0, 0);
 }
 
-/* Frees a block that is proved, with its neighbours. False: they are damaged, and nothing is done. */
+/* Frees a block that is proved, with its free neighbours, which are too. False: damaged, and nothing is done. That there are
+ * neighbours is said apart, so that there can be code for each case. */
+LM_INLINE bool region_release_with(
+    struct lm_region_view v, struct region_place *place, bool has_before, bool has_behind)
+{
+    uint32_t behind = place->unit + place->units, start = has_before ? place->before : place->unit;
+    uint32_t units = place->units + (has_before ? place->before_units : 0) + (has_behind ? place->behind_units : 0);
+    bool tells = has_behind && lm_region_is_tiny(v, place->behind_units); /* else it says PREV_FREE already */
+    unsigned bin = index_bin(v, units);
+    uint64_t word = place->behind;
+
+    if (tells) {
+        behind += place->behind_units;
+        word = lm_region_read(v, behind);
+        if (!region_agrees(v, word, place->behind_units))
+            return false;
+    }
+    if (!index_can_insert(v, start, units, bin))
+        return false;
+    region_join(v, place, has_before, has_behind);
+    if (has_before) /* the next store takes it out of the chain, where its tag must not be left as a live block's */
+        v.region->sliding = place->unit;
+    lm_region_write(v, start, units, 0);
+    if (has_before) {
+        region_wipe(v, place->unit);
+        v.region->sliding = 0;
+    }
+    if (has_behind)
+        region_wipe(v, place->unit + place->units);
+    if (tells || !has_behind)
+        lm_region_write(v, behind, lm_region_length(word), LM_REGION_USED | lm_region_behind(v, units));
+    index_insert(v, start, units, bin);
+    v.region->used_units -= place->units;
+    return true;
+}
+
 LM_INLINE bool region_release(struct lm_region_view v, struct region_place *place)
 {
-    uint32_t units = place->units, behind = place->unit + units, beyond;
-    bool tells; /* the tag beyond a free block behind says more of it than that it is free */
-    uint64_t word = 0;
-    unsigned bin;
+    bool has_before = place->flags & LM_REGION_PREV_FREE;
 
     if (!region_can_see_behind(v, place) || !region_can_see_before(v, place))
         return false;
-    beyond = behind + place->behind_units;
-    units += place->before_units + place->behind_units;
-    bin = index_bin(v, units);
-    tells = place->behind_units && lm_region_is_tiny(v, place->behind_units);
-    if (tells)
-        word = lm_region_read(v, beyond);
-    if (!index_can_insert(v, place->before, units, bin) || (tells && !region_agrees(v, word, place->behind_units)))
-        return false;
-    region_join(v, place);
-    if (place->before_units) /* free from here on, whatever comes */
-        lm_region_write(v, place->unit, place->units, LM_REGION_PREV_FREE);
-    lm_region_write(v, place->before, units, 0);
-    if (place->before_units)
-        region_wipe(v, place->unit);
-    if (place->behind_units)
-        region_wipe(v, behind);
-    else
-        lm_region_tell(v, behind, place->behind, lm_region_behind(v, units));
-    if (tells)
-        lm_region_tell(v, beyond, word, LM_REGION_PREV_FREE);
-    index_insert(v, place->before, units, bin);
-    v.region->used_units -= place->units;
-    return true;
+    if (!place->behind_units)
+        return has_before ? region_release_with(v, place, true, false) : region_release_with(v, place, false, false);
+    return has_before ? region_release_with(v, place, true, true) : region_release_with(v, place, false, true);
 }
 
 LM_INLINE int region_give_back(struct lm_region_view v, void *block)
@@ -384,7 +417,7 @@ LM_INLINE void *region_slide(struct lm_region_view v, struct region_place *place
     uint32_t all = place->before_units + place->units + place->behind_units, old = place->units;
     void *from = lm_region_at(v, place->unit), *to = lm_region_at(v, place->before);
 
-    region_join(v, place);
+    region_join(v, place, true, place->behind_units != 0);
     v.region->sliding = place->unit;
     lm_region_write(v, place->before, all, LM_REGION_USED);
     region_wipe(v, place->unit);
@@ -455,6 +488,11 @@ static LM_NOINLINE void *region_resize_good16(struct loam_region *region, void *
     return region_resize(lm_region_view_as(region, false, LM_REGION_GRAIN16), block, size);
 }
 
+static LM_NOINLINE void *region_resize_good8(struct loam_region *region, void *block, size_t size)
+{
+    return region_resize(lm_region_view_as(region, false, LM_REGION_GRAIN8), block, size);
+}
+
 static LM_NOINLINE void *region_resize_any(struct loam_region *region, void *block, size_t size)
 {
     void *p;
@@ -474,8 +512,14 @@ LM_PUBLIC void *loam_region_realloc(struct loam_region *region, void *block, siz
         loam_region_free(region, block);
         return NULL;
     }
-    return region_way(region) == LM_REGION_GOOD16 ? region_resize_good16(region, block, size)
-                                                  : region_resize_any(region, block, size);
+    switch (region_way(region)) {
+    case LM_REGION_GOOD16:
+        return region_resize_good16(region, block, size);
+    case LM_REGION_GOOD8:
+        return region_resize_good8(region, block, size);
+    default:
+        return region_resize_any(region, block, size);
+    }
 }
 
 LM_PUBLIC size_t loam_region_usable_size(struct loam_region *region, const void *block)

@@ -58,24 +58,26 @@ LM_INLINE bool lm_region_bins_can_insert(struct lm_region_view v, unsigned bin)
 LM_INLINE void lm_region_bins_insert(struct lm_region_view v, uint32_t unit, unsigned bin)
 {
     struct lm_region_links *links = lm_region_links(v, unit);
+    uint64_t map = v.region->map[bin / LM_REGION_SLOTS];
     uint32_t next = v.region->head[bin];
 
     links->next = next;
-    links->prev = lm_region_veiled(v, lm_region_none(v));
     lm_region_links(v, next)->prev = lm_region_veiled(v, unit);
+    links->prev = lm_region_veiled(v, lm_region_none(v));
     v.region->head[bin] = unit;
-    v.region->map[bin / LM_REGION_SLOTS] |= (uint64_t)1 << bin % LM_REGION_SLOTS;
-    v.region->top |= (uint32_t)1 << bin / LM_REGION_SLOTS;
+    v.region->map[bin / LM_REGION_SLOTS] = map | (uint64_t)1 << bin % LM_REGION_SLOTS;
+    if (!map)
+        v.region->top |= (uint32_t)1 << bin / LM_REGION_SLOTS;
 }
 
 /* -- taking one out ---------------------------------------------------------------------------------------------- */
 
 LM_INLINE void lm_region_bins_empty(struct lm_region_view v, unsigned bin)
 {
-    uint64_t *map = &v.region->map[bin / LM_REGION_SLOTS];
+    uint64_t map = v.region->map[bin / LM_REGION_SLOTS] & ~((uint64_t)1 << bin % LM_REGION_SLOTS);
 
-    *map &= ~((uint64_t)1 << bin % LM_REGION_SLOTS);
-    if (!*map)
+    v.region->map[bin / LM_REGION_SLOTS] = map;
+    if (!map)
         v.region->top &= ~((uint32_t)1 << bin / LM_REGION_SLOTS);
 }
 
@@ -120,18 +122,15 @@ LM_INLINE void lm_region_bins_remove(struct lm_region_view v, const struct lm_re
 
 /* -- finding one ------------------------------------------------------------------------------------------------- */
 
-/* A free block; unit 0: none; LM_REGION_DAMAGED. */
+/* A free block, or that there is none, or damage. */
 struct lm_region_hole {
+    enum { LM_REGION_FOUND, LM_REGION_NONE, LM_REGION_BAD } what;
     uint32_t unit, units;
     struct lm_region_knot knot;
 };
 
-LM_INLINE struct lm_region_hole lm_region_hole(struct lm_region_view v, uint32_t unit, uint32_t units, unsigned bin)
-{
-    return (struct lm_region_hole){unit, units, lm_region_knot(v, unit, bin)};
-}
-
-static const struct lm_region_hole lm_region_no_hole = {.unit = 0}, lm_region_bad_hole = {.unit = LM_REGION_DAMAGED};
+static const struct lm_region_hole lm_region_no_hole = {.what = LM_REGION_NONE},
+                                   lm_region_bad_hole = {.what = LM_REGION_BAD};
 
 /* The first of the first `most` blocks of a list that fits. */
 LM_INLINE struct lm_region_hole lm_region_bins_look(
@@ -146,7 +145,7 @@ LM_INLINE struct lm_region_hole lm_region_bins_look(
             return lm_region_bad_hole;
         word = lm_region_read(v, at);
         if (lm_region_is_free_word(v, at, word, units))
-            return lm_region_hole(v, at, lm_region_length(word), bin);
+            return (struct lm_region_hole){LM_REGION_FOUND, at, lm_region_length(word), lm_region_knot(v, at, bin)};
         if (LM_UNLIKELY(!lm_region_is_free_word(v, at, word, v.least)))
             return lm_region_bad_hole;
         at = lm_region_links(v, at)->next;
@@ -157,6 +156,7 @@ LM_INLINE struct lm_region_hole lm_region_bins_look(
 /* The first block of a list all of whose blocks fit, and which has one. */
 LM_INLINE struct lm_region_hole lm_region_bins_first(struct lm_region_view v, unsigned bin, uint32_t units)
 {
+    struct lm_region_knot knot = {.forward = &v.region->head[bin], .bin = bin};
     uint32_t at;
     uint64_t word;
 
@@ -168,32 +168,42 @@ LM_INLINE struct lm_region_hole lm_region_bins_first(struct lm_region_view v, un
     word = lm_region_read(v, at);
     if (LM_UNLIKELY(!lm_region_is_free_word(v, at, word, units)))
         return lm_region_bad_hole;
-    return lm_region_hole(v, at, lm_region_length(word), bin);
+    knot.next = lm_region_links(v, at)->next;
+    knot.prev = lm_region_veiled(v, lm_region_none(v));
+    if (LM_UNLIKELY(lm_region_links(v, at)->prev != knot.prev))
+        return lm_region_bad_hole;
+    return (struct lm_region_hole){LM_REGION_FOUND, at, lm_region_length(word), knot};
 }
 
-LM_INLINE struct lm_region_hole lm_region_bins_find(struct lm_region_view v, uint32_t units)
+/* The first block of the first list from `bin` on. */
+LM_INLINE struct lm_region_hole lm_region_bins_above(struct lm_region_view v, unsigned bin, uint32_t units)
 {
-    unsigned own = lm_region_bin_of(units), at = own / LM_REGION_SLOTS;
-    uint64_t map = v.region->map[at] & ~(uint64_t)0 << own % LM_REGION_SLOTS;
-    uint32_t higher;
+    unsigned at = bin / LM_REGION_SLOTS;
+    uint64_t map = v.region->map[at] & ~(uint64_t)0 << bin % LM_REGION_SLOTS;
 
-    if (units >= LM_REGION_SLOTS && map >> own % LM_REGION_SLOTS & 1) { /* its lengths are on both sides of `units` */
-        struct lm_region_hole hole = lm_region_bins_look(v, own, units, LM_REGION_LOOK);
-
-        if (hole.unit)
-            return hole;
-        map &= map - 1;
-    }
     if (!map) {
-        higher = v.region->top & ~(uint32_t)1 << at;
+        uint32_t higher = v.region->top & ~(uint32_t)1 << at;
+
         if (!higher)
-            return units >= LM_REGION_SLOTS ? lm_region_bins_look(v, own, units, LM_REGION_LAST_LOOK)
-                                            : lm_region_no_hole;
+            return lm_region_no_hole;
         at = lm_lowest_bit(higher);
         if (LM_UNLIKELY(at >= LM_REGION_LEVELS || !(map = v.region->map[at])))
             return lm_region_bad_hole;
     }
     return lm_region_bins_first(v, at * LM_REGION_SLOTS + lm_lowest_bit(map), units);
+}
+
+/* For lengths whose list has others on both sides of them. */
+LM_INLINE struct lm_region_hole lm_region_bins_find(struct lm_region_view v, uint32_t units)
+{
+    unsigned bin = lm_region_bin_of(units);
+    struct lm_region_hole hole = lm_region_bins_look(v, bin, units, LM_REGION_LOOK);
+
+    if (hole.what == LM_REGION_NONE)
+        hole = lm_region_bins_above(v, bin + 1, units);
+    if (hole.what == LM_REGION_NONE)
+        hole = lm_region_bins_look(v, bin, units, LM_REGION_LAST_LOOK);
+    return hole;
 }
 
 #endif

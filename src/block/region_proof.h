@@ -92,9 +92,9 @@ LM_INLINE uint32_t region_units_for(struct lm_region_view v, size_t size)
     size_t grain = (size_t)1 << v.grain_log2, bytes = lm_align_up(size + LM_REGION_TAG_BYTES, grain);
     size_t units = bytes >> v.grain_log2;
 
-    if (LM_UNLIKELY(bytes < size || units > v.end - v.first))
+    if (LM_UNLIKELY(bytes < size) || LM_UNLIKELY(units > v.end - v.first))
         return 0;
-    return (uint32_t)lm_max(units, v.least);
+    return v.least > 1 && units < v.least ? v.least : (uint32_t)units;
 }
 
 /* True when `p` is a live block whose own tag is sound. */
@@ -103,14 +103,16 @@ LM_INLINE bool region_can_use(struct lm_region_view v, const void *p, struct reg
     size_t offset = (size_t)((uintptr_t)p - (uintptr_t)v.region), unit = offset >> v.grain_log2;
     uint64_t word;
 
-    if (LM_UNLIKELY(unit - v.first >= v.end - v.first || offset != unit << v.grain_log2))
+    if (LM_UNLIKELY(unit - v.first >= v.end - v.first) || LM_UNLIKELY(offset & (((size_t)1 << v.grain_log2) - 1)))
         return false;
     out->unit = (uint32_t)unit;
-    word = lm_region_read(v, out->unit);
+    word =
+        (((const uint64_t *)p)[-1] - v.key - offset) * LM_REGION_GATHER; /* as lm_region_read, with what is at hand */
     out->units = lm_region_length(word);
     out->flags = lm_region_flags(word);
-    return LM_LIKELY((out->flags | LM_REGION_PREV_FREE | LM_REGION_TINY) == LM_REGION_FLAGS) &&
-        LM_LIKELY(out->units >= v.least && out->units <= v.end - out->unit);
+    if (LM_UNLIKELY((out->flags | LM_REGION_PREV_FREE | LM_REGION_TINY) != LM_REGION_FLAGS))
+        return false;
+    return LM_LIKELY(out->units >= v.least) && LM_LIKELY(out->units <= v.end - out->unit);
 }
 
 /* True when the word of the tag at `unit` is sound and says that there is a free block of so many units before it. */
@@ -119,15 +121,21 @@ LM_INLINE bool region_agrees(struct lm_region_view v, uint64_t word, uint32_t un
     return LM_LIKELY(lm_region_flags(word) == (LM_REGION_USED | lm_region_behind(v, units)));
 }
 
+/* Reads the tag behind; true when the block there is live and its tag sound. */
+LM_INLINE bool region_is_behind_used(struct lm_region_view v, struct region_place *place)
+{
+    place->behind = lm_region_read(v, place->unit + place->units);
+    return lm_region_flags(place->behind) == LM_REGION_USED;
+}
+
 /* True when what stands behind the block is sound, as far as it will be written; finds the free block there. */
 LM_INLINE bool region_can_see_behind(struct lm_region_view v, struct region_place *place)
 {
     uint32_t behind = place->unit + place->units;
 
-    place->behind = lm_region_read(v, behind);
     place->behind_units = 0;
     place->behind_knot = lm_region_no_knot;
-    if (lm_region_flags(place->behind) == LM_REGION_USED)
+    if (region_is_behind_used(v, place))
         return true;
     place->behind_units = lm_region_length(place->behind);
     if (!lm_region_is_free_word(v, behind, place->behind, v.least))
@@ -159,15 +167,14 @@ LM_INLINE bool region_can_see_before(struct lm_region_view v, struct region_plac
 }
 
 /* Takes the free neighbours, which are proved, out of the index. */
-LM_INLINE void region_join(struct lm_region_view v, struct region_place *place)
+LM_INLINE void region_join(struct lm_region_view v, struct region_place *place, bool has_before, bool has_behind)
 {
-    if (place->behind_units)
+    if (has_behind)
         index_remove(v, place->unit + place->units, &place->behind_knot);
-    if (!place->before_units)
-        return;
-    if (place->behind_units) /* it may have been the other's neighbour in the list, too */
+    if (has_before && has_behind) /* it may have been the other's neighbour in the list, too */
         place->before_knot = index_knot(v, place->before, place->before_units);
-    index_remove(v, place->before, &place->before_knot);
+    if (has_before)
+        index_remove(v, place->before, &place->before_knot);
 }
 
 #endif
