@@ -38,6 +38,7 @@ LM_INLINE void region_cut(struct lm_region_view v, struct lm_region_hole *hole, 
 {
     uint32_t rest = hole->units - units, behind = hole->unit + hole->units;
     bool tells = rest <= v.least; /* else the tag behind stays as it is */
+    bool stays = false;           /* the rest, in the list */
     uint64_t word = 0;
     unsigned bin = 0;
 
@@ -53,19 +54,25 @@ LM_INLINE void region_cut(struct lm_region_view v, struct lm_region_hole *hole, 
     }
     if (rest) {
         bin = index_bin(v, rest);
-        if (!index_can_insert(v, hole->unit + units, rest, bin)) {
+        stays = index_is_place(v, &hole->knot, bin);
+        if (!stays && !index_can_insert(v, hole->unit + units, rest, bin)) {
             hole->what = LM_REGION_BAD;
             return;
         }
     }
-    index_remove(v, hole->unit, &hole->knot);
+    if (!stays)
+        index_remove(v, hole->unit, &hole->knot);
     if (rest)
         lm_region_write(v, hole->unit + units, rest, 0);
     lm_region_write(v, hole->unit, units, LM_REGION_USED);
     if (tells)
         lm_region_write(v, behind, lm_region_length(word), LM_REGION_USED | (rest ? lm_region_behind(v, rest) : 0));
-    if (rest)
+    if (stays) {
+        index_write_footer(v, hole->unit + units, rest);
+        lm_region_bins_replace(v, &hole->knot, hole->unit + units);
+    } else if (rest) {
         index_insert(v, hole->unit + units, rest, bin);
+    }
     region_count(v, units);
     if (v.is_tree)
         v.region->rover = hole->unit + units;
@@ -282,6 +289,8 @@ LM_INLINE bool region_release_with(
     uint32_t units = place->units + (has_before ? place->before_units : 0) + (has_behind ? place->behind_units : 0);
     bool tells = has_behind && lm_region_is_tiny(v, place->behind_units); /* else it says PREV_FREE already */
     unsigned bin = index_bin(v, units);
+    bool stays = (has_before || has_behind) && /* a long block that becomes little longer, in the list */
+        index_is_place(v, has_before ? &place->before_knot : &place->behind_knot, bin);
     uint64_t word = place->behind;
 
     if (tells) {
@@ -290,9 +299,12 @@ LM_INLINE bool region_release_with(
         if (!region_agrees(v, word, place->behind_units))
             return false;
     }
-    if (!index_can_insert(v, start, units, bin))
+    if (!stays && !index_can_insert(v, start, units, bin))
         return false;
-    region_join(v, place, has_before, has_behind);
+    if (!stays)
+        region_join(v, place, has_before, has_behind);
+    else if (has_before && has_behind)
+        index_remove(v, place->unit + place->units, &place->behind_knot);
     if (has_before) /* the next store takes it out of the chain, where its tag must not be left as a live block's */
         v.region->sliding = place->unit;
     lm_region_write(v, start, units, 0);
@@ -304,7 +316,12 @@ LM_INLINE bool region_release_with(
         region_wipe(v, place->unit + place->units);
     if (tells || !has_behind)
         lm_region_write(v, behind, lm_region_length(word), LM_REGION_USED | lm_region_behind(v, units));
-    index_insert(v, start, units, bin);
+    if (stays)
+        index_write_footer(v, start, units);
+    else
+        index_insert(v, start, units, bin);
+    if (stays && !has_before)
+        lm_region_bins_replace(v, &place->behind_knot, start);
     v.region->used_units -= place->units;
     return true;
 }

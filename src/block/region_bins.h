@@ -120,6 +120,15 @@ LM_INLINE void lm_region_bins_remove(struct lm_region_view v, const struct lm_re
     lm_region_bins_empty(v, knot->bin);
 }
 
+/* Puts another block where that one was in its list. */
+LM_INLINE void lm_region_bins_replace(struct lm_region_view v, const struct lm_region_knot *knot, uint32_t unit)
+{
+    lm_region_links(v, unit)->next = knot->next;
+    lm_region_links(v, knot->next)->prev = lm_region_veiled(v, unit);
+    lm_region_links(v, unit)->prev = knot->prev;
+    *knot->forward = unit;
+}
+
 /* -- finding one ------------------------------------------------------------------------------------------------- */
 
 /* A free block, or that there is none, or damage. */

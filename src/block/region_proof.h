@@ -43,11 +43,16 @@ LM_INLINE bool index_can_insert(struct lm_region_view v, uint32_t unit, uint32_t
     return v.is_tree ? lm_region_tree_can_insert(v.region, unit, units) : lm_region_bins_can_insert(v, bin);
 }
 
-/* Makes a block whose tag is written a free one in full. */
-LM_INLINE void index_insert(struct lm_region_view v, uint32_t unit, uint32_t units, unsigned bin)
+LM_INLINE void index_write_footer(struct lm_region_view v, uint32_t unit, uint32_t units)
 {
     if (!lm_region_is_tiny(v, units))
         *lm_region_footer(v, unit + units) = units;
+}
+
+/* Makes a block whose tag is written a free one in full. */
+LM_INLINE void index_insert(struct lm_region_view v, uint32_t unit, uint32_t units, unsigned bin)
+{
+    index_write_footer(v, unit, units);
     if (v.is_tree)
         lm_region_tree_insert(v.region, unit);
     else
@@ -72,6 +77,12 @@ LM_INLINE void index_remove(struct lm_region_view v, uint32_t unit, const struct
         lm_region_tree_remove(v.region, unit);
     else
         lm_region_bins_remove(v, knot);
+}
+
+/* True when a block that is made from that one can have its place in the index. */
+LM_INLINE bool index_is_place(struct lm_region_view v, const struct lm_region_knot *knot, unsigned bin)
+{
+    return !v.is_tree && knot->bin == bin;
 }
 
 /* -- proofs ------------------------------------------------------------------------------------------------------ */
