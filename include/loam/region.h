@@ -3,6 +3,7 @@
  *
  * Everything the region knows stands in that memory, and nothing in it is an address: the same bytes, mapped elsewhere
  * or tomorrow, are the same heap (loam_region_open). A live block costs 8 bytes, its tag; a free one costs nothing.
+ * The smallest has 8 usable bytes (GOOD with align_bytes 16), else 24.
  * Free neighbours are always merged (boundary tags, Knuth 1973). Every tag carries a mark made from its place, its
  * contents and the region's own key, and nothing is followed or written before the marks around it have been
  * checked: a double free, a pointer that is not a block, and a block whose end was overrun are refused exactly.
@@ -51,7 +52,7 @@ struct loam_region_options {
     size_t struct_bytes; /* sizeof(struct loam_region_options) */
     enum loam_fit fit;
     enum loam_region_lock lock;
-    size_t align_bytes; /* of every block: 16 (or 0), or 8, which rounds sizes up less */
+    size_t align_bytes; /* of every block: 16 (or 0), or 8, which rounds sizes above 24 bytes up less */
     int return_errors;  /* misuse and damage are returned instead of reported and fatal; for all users of the region */
     /* For loam_region_open: nobody else has the region open (a file after a crash). Locks are made anew, and free
      * blocks that do not fit together are rebuilt from the tags. */

@@ -466,7 +466,10 @@ LM_INLINE void *region_resize_sound(struct lm_region_view v, void *block, size_t
     struct region_place place;
     void *moved;
 
-    *is_sound = region_can_use(v, block, &place) && region_can_see_behind(v, &place);
+    *is_sound = region_can_use(v, block, &place);
+    if (*is_sound && units == place.units)
+        return block; /* nothing is written */
+    *is_sound = *is_sound && region_can_see_behind(v, &place);
     if (!*is_sound)
         return NULL;
     if (units && units <= place.units + place.behind_units) {

@@ -49,7 +49,7 @@
 enum { LM_REGION_USED = 1, LM_REGION_PREV_FREE = 2, LM_REGION_TINY = 4, LM_REGION_FLAGS = 7 };
 enum { LM_REGION_FLAGS_SHIFT = 32, LM_REGION_MARK_SHIFT = 35 };
 enum { LM_REGION_GRAIN8 = 3, LM_REGION_GRAIN16 = 4 }; /* grain_log2 */
-enum { LM_REGION_TAG_BYTES = 8, LM_REGION_TINY_BYTES = 16, LM_REGION_TREE_BYTES = 32 };
+enum { LM_REGION_TAG_BYTES = 8, LM_REGION_TINY_BYTES = 16, LM_REGION_LEAST_BYTES = 32 };
 enum { LM_REGION_VERSION = 2, LM_REGION_SLOTS = 64, LM_REGION_LEVELS = 14 };
 #define LM_REGION_MAGIC 0x6e6f696765726d6cu
 #define LM_REGION_SPREAD 0x9f119f2ab475ce55u /* see above; found by trying */
@@ -117,10 +117,17 @@ LM_INLINE bool lm_region_is_tree(const struct loam_region *region)
     return region->fit != LOAM_FIT_GOOD;
 }
 
-/* The shortest block, in units. */
+/* The shortest block, in units. With a tree because of its nodes; at the alignment of 8 because what is that short tends to
+ * grow by a few bytes, for which it would move each time. */
+LM_INLINE uint32_t lm_region_least_of(bool is_tree, uint8_t grain_log2)
+{
+    return is_tree || grain_log2 == LM_REGION_GRAIN8 ? LM_REGION_LEAST_BYTES >> grain_log2
+                                                     : LM_REGION_TINY_BYTES >> grain_log2;
+}
+
 LM_INLINE uint32_t lm_region_least(const struct loam_region *region)
 {
-    return (lm_region_is_tree(region) ? LM_REGION_TREE_BYTES : LM_REGION_TINY_BYTES) >> region->grain_log2;
+    return lm_region_least_of(lm_region_is_tree(region), region->grain_log2);
 }
 
 /* The last two are what the region says; apart, so that they can be constants where they are known. */
@@ -132,7 +139,7 @@ LM_INLINE struct lm_region_view lm_region_view_as(const struct loam_region *regi
         .first = region->first,
         .end = region->end,
         .veil = (uint32_t)region->key,
-        .least = (is_tree ? LM_REGION_TREE_BYTES : LM_REGION_TINY_BYTES) >> grain_log2,
+        .least = lm_region_least_of(is_tree, grain_log2),
         .grain_log2 = grain_log2,
         .is_tree = is_tree,
     };
@@ -173,7 +180,7 @@ LM_INLINE struct lm_region_node *lm_region_node(struct lm_region_view v, uint32_
 
 LM_INLINE bool lm_region_is_tiny(struct lm_region_view v, uint32_t units)
 {
-    return !v.is_tree && units == v.least;
+    return v.least << v.grain_log2 == LM_REGION_TINY_BYTES && units == v.least;
 }
 
 LM_INLINE size_t lm_region_payload_bytes(struct lm_region_view v, uint32_t units)
