@@ -16,26 +16,15 @@ static uint32_t private_groups;         /* numbers given out */
 
 /* -- coming and going ---------------------------------------------------------------------------------------- */
 
-/* What is given back together, because each lock is then taken once. */
-struct private_refuse {
-    lm_span_id spans;
-    struct lm_meta_piece *pieces;
-};
-
-static void private_throw(struct private_refuse *refuse, struct lm_span *span)
+/* Adds a span to those that are given back together (lm_slab_free_all). */
+static void private_throw(lm_span_id *refuse, struct lm_span *span)
 {
     __atomic_store_n(&span->owner, NULL, __ATOMIC_RELEASE);
-    if (span->kind >= LM_SLAB_CURRENT) {
-        struct lm_meta_piece *piece = lm_slab_strip(span);
-
-        piece->next = refuse->pieces;
-        refuse->pieces = piece;
-    }
-    span->next = refuse->spans;
-    refuse->spans = lm_span_id_of(span);
+    span->next = *refuse;
+    *refuse = lm_span_id_of(span);
 }
 
-static void private_throw_list(struct private_refuse *refuse, lm_span_id *head)
+static void private_throw_list(lm_span_id *refuse, lm_span_id *head)
 {
     lm_span_id id = *head;
 
@@ -51,7 +40,7 @@ static void private_throw_list(struct private_refuse *refuse, lm_span_id *head)
 /* Gives back every block and the source's memory, but for so many current slabs of a granule, which are as new. */
 static void private_empty(struct lm_private *heap, unsigned keep)
 {
-    struct private_refuse refuse = {0, NULL};
+    lm_span_id refuse = 0;
     size_t bytes;
     void *memory;
 
@@ -70,10 +59,8 @@ static void private_empty(struct lm_private *heap, unsigned keep)
         }
         private_throw_list(&refuse, &heap->heap.lists.partial[c]);
     }
-    if (refuse.spans)
-        lm_span_free_all(refuse.spans);
-    if (refuse.pieces)
-        lm_meta_give(refuse.pieces);
+    if (refuse)
+        lm_slab_free_all(refuse);
     heap->spare_next = 1;
     heap->spare_total = 0;
     while (heap->group && !heap->steady && (memory = lm_arena_drop(heap->group, &bytes)) != NULL)

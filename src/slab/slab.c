@@ -112,18 +112,37 @@ struct lm_span *lm_slab_create_at(struct lm_span *span, unsigned size_class, uns
     return span;
 }
 
-void lm_slab_free(struct lm_span *slab)
+void lm_slab_free_all(lm_span_id first)
 {
-    struct lm_annex *annex = lm_slab_annex(slab);
-    unsigned size_class = slab->size_class, carved = slab->carved;
+    struct lm_annex *annexes = NULL, *annex;
+    struct lm_meta_piece *pieces = NULL, *piece;
 
-    lm_span_free(slab); /* first: whoever walks all slabs, or a fork's child, must not find it with a cleaned annex */
-    lm_meta_give(slab_clean_annex(annex, size_class, carved));
+    for (lm_span_id id = first; id; id = lm_span_at(id)->next) {
+        const struct lm_span *span = lm_span_at(id);
+
+        if (span->kind < LM_SLAB_CURRENT)
+            continue;
+        annex = lm_slab_annex(span);
+        annex->parting = annexes;
+        annex->parting_class = span->size_class;
+        annex->parting_carved = span->carved;
+        annexes = annex;
+    }
+    lm_span_free_all(
+        first); /* first: whoever walks all slabs, or a fork's child, must find none with a cleaned annex */
+    while ((annex = annexes) != NULL) {
+        annexes = annex->parting;
+        piece = slab_clean_annex(annex, annex->parting_class, annex->parting_carved);
+        piece->next = pieces;
+        pieces = piece;
+    }
+    lm_meta_give(pieces);
 }
 
-struct lm_meta_piece *lm_slab_strip(struct lm_span *slab)
+void lm_slab_free(struct lm_span *slab)
 {
-    return slab_clean_annex(lm_slab_annex(slab), slab->size_class, slab->carved);
+    __atomic_store_n(&slab->next, 0, __ATOMIC_RELAXED); /* who pops it from a pile may still read it (base/pile.h) */
+    lm_slab_free_all(lm_span_id_of(slab));
 }
 
 bool lm_slab_carve(struct lm_span *slab, unsigned most)

@@ -72,6 +72,9 @@ struct lm_annex {
     uint32_t remote; /* atomic; written by other threads */
     lm_span_id mail_next;
     uint16_t seen_free, punched_free; /* objects, at the last lm_slab_look, and when it last returned pages */
+    /* once the slab is being freed: the next annex, and what the descriptor said */
+    uint16_t parting_class, parting_carved;
+    struct lm_annex *parting;
     uint16_t link[] __attribute__((aligned(LM_CACHE_LINE))); /* capacity + 1 */
 };
 
@@ -191,9 +194,8 @@ void *lm_slab_carve_one(struct lm_span *slab, bool *zeroed);
 /* Gives the span of a slab back, and its annex. */
 void lm_slab_free(struct lm_span *slab);
 
-/* The same in two parts for many at a time: makes the annex ready for lm_meta_give, which must wait until the span was
- * given back. */
-struct lm_meta_piece *lm_slab_strip(struct lm_span *slab);
+/* The same for a chain of spans, linked by next, with the annexes of those that are slabs: locks are taken once. */
+void lm_slab_free_all(lm_span_id first);
 
 /* Makes it as if it had just been created, but for what is in its memory; for the owner only. */
 void lm_slab_renew(struct lm_span *slab);

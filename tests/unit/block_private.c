@@ -1,6 +1,8 @@
 /* Private heaps: blocks, quotas and shares, sources, threads. */
 #include "block/block.h"
+#include "heap/room.h"
 #include "os/fake.h"
+#include "step.h"
 #include "unit.h"
 
 #include <errno.h>
@@ -623,6 +625,62 @@ static void policies_are_checked(void **state)
     loam_heap_destroy(heap);
 }
 
+/* -- what others see of slabs that go ---------------------------------------------------------------------------- */
+
+enum { WALK_STRIDE = LOAM_DEBUG ? 41 : 13 }; /* of so many instructions one; all with LOAM_CHECK_ALL */
+
+static size_t walked_size;                        /* of the objects of the slabs in question */
+static unsigned walked_objects, walks, bad_walks; /* live in them at first */
+static long walk_stride;
+
+static void see_slab(struct lm_span *span, void *arg)
+{
+    unsigned live;
+
+    if (span->kind < LM_SLAB_CURRENT || lm_slab_object_size(span) != walked_size)
+        return;
+    live = span->carved - lm_slab_count_free(span);
+    *(unsigned *)arg += live;
+    bad_walks += live == 0 || lm_slab_is_mailed(span);
+}
+
+/* As another thread that gathers figures while this one is stopped. */
+static bool walk_here(long step)
+{
+    unsigned live = 0;
+
+    if (step % walk_stride || lm_lock_is_mine(&lm_page_lock) || lm_lock_is_mine(&lm_meta_lock))
+        return true;
+    lm_page_each(see_slab, &live);
+    walks++;
+    return true;
+}
+
+/* Whoever walks all slabs while a heap is emptied finds each as it was or not at all. */
+static void slabs_are_whole_while_they_go(void **state)
+{
+    struct loam_heap *heap = loam_heap_create(NULL);
+    void *p = loam_heap_malloc(heap, 12000);
+
+    (void)state;
+    assert_non_null(p);
+    walk_stride = getenv("LOAM_CHECK_ALL") ? 1 : WALK_STRIDE;
+    walked_size = lm_slab_object_size(lm_block_span(p, "free"));
+    walked_objects = walks = bad_walks = 0;
+    for (int i = 1; i < 60; i++)
+        assert_non_null(loam_heap_malloc(heap, 12000));
+    lm_page_each(see_slab, &walked_objects);
+    assert_int_equal(walked_objects, 60);
+    if (!step_start(walk_here))
+        print_message("no trap flag: no walk\n");
+    STEP_ON();
+    loam_heap_destroy(heap);
+    STEP_OFF();
+    printf("%u walks\n", walks);
+    assert_int_equal(bad_walks, 0);
+    assert_int_equal(lm_heap_check(), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(steady_asks_for_no_more), cmocka_unit_test(lean_returns_holes),
@@ -631,7 +689,8 @@ int main(void)
         cmocka_unit_test(shares_are_lent_and_come_back), cmocka_unit_test(borrowers_are_asked),
         cmocka_unit_test(counts_to_the_byte), cmocka_unit_test(credit_is_called_in),
         cmocka_unit_test(leans_to_one_after_the_other), cmocka_unit_test(tenants_share_a_quota),
-        cmocka_unit_test(sits_on_a_source), cmocka_unit_test(survives_refusals), cmocka_unit_test(many_threads)};
+        cmocka_unit_test(sits_on_a_source), cmocka_unit_test(survives_refusals), cmocka_unit_test(many_threads),
+        cmocka_unit_test(slabs_are_whole_while_they_go)};
 
     lm_heap_start();
     return cmocka_run_group_tests(tests, NULL, NULL);
