@@ -3,29 +3,30 @@
  * Nobody can tell a process that will allocate again from one that has freed its heap and now sleeps, and the latter
  * makes no further call in which its memory could be returned. So what is freed beyond a small bound is returned at once, and
  * the bound learns: when memory is wanted within purge_ms that was returned for the bound's sake, the return is regretted,
- * and the bound rises by twice what is wanted. So a process that breathes pays with page faults for the first few breaths
- * only, and one that shrinks for good has nothing to regret.
+ * and the bound rises by eight times what is wanted, up to twice all there is. So a process that breathes pays with page faults for
+ * the first breath or two, and one that shrinks for good has nothing to regret.
  *
  *   bound      LEAST ... an eighth of the memory limit, falling by an eighth each second
  *   owed       granules that were returned for its sake and not yet wanted again
  *
  * The peak of a small heap is guarded, too: what was never in use at once should not be resident at once, only because
  * what was freed does not fit what is asked for. So when no dirty extent serves a request and the peak would rise, dirty memory is
- * returned first; as much in all as the most in use has risen, which costs each page at most once, and no more than 16 MiB. */
+ * returned first; as much in all as the most in use has risen, which costs each page at most once. */
 #include "page/arena.h"
 
 enum {
     LEAST = 32,      /* granules: 2 MiB */
     ASKING = 128,    /* 8 MiB: below it the memory limit, which costs calls, is not asked for */
+    REGRET = 8,      /* times what is wanted back */
     DECAY_MS = 1000, /* the bound loses an eighth */
-    PEAK_MOST = 256, /* 16 MiB */
+    SMALL = 256,     /* 16 MiB in use */
     PEAK_CALLS = 32, /* to return dirty memory for the peak's sake, for a request */
 };
 
 static size_t keep_bound = LEAST, keep_owed;
 static uint64_t keep_returned_ms, keep_decayed_ms;
 static size_t keep_peak;  /* granules in use and dirty, the most */
-static size_t keep_used;  /* granules in use, the most, up to PEAK_MOST */
+static size_t keep_used;  /* granules in use, the most, up to SMALL */
 static size_t keep_spent; /* of those, as many as were returned for the peak's sake */
 
 static void keep_decay(uint64_t now)
@@ -54,13 +55,13 @@ void lm_keep_returned(size_t granules, uint64_t now)
 /* Clean memory is wanted: perhaps instead of what was returned too soon. */
 static void keep_regret(uint32_t granules)
 {
-    size_t most;
+    size_t most, all = lm_used_granules + lm_dirty_granules;
 
     if (lm_os_clock_ms() - keep_returned_ms > lm_config.purge_ms)
         keep_owed = 0;
     most = lm_min(granules, keep_owed);
     keep_owed -= most;
-    keep_bound += 2 * most;
+    keep_bound = lm_max(keep_bound, lm_min(keep_bound + REGRET * most, 2 * all));
     if (keep_bound > ASKING)
         keep_bound = lm_min(keep_bound, lm_max(ASKING, lm_os_memory_limit() / LM_GRANULE / 8));
 }
@@ -73,7 +74,11 @@ void lm_keep_clean(uint32_t granules)
         keep_regret(granules);
     if (lm_config.dirty_bytes || footprint <= keep_peak)
         return;
-    keep_used = lm_min(lm_max(keep_used, used), PEAK_MOST);
+    if (used > SMALL) {
+        keep_peak = footprint;
+        return;
+    }
+    keep_used = lm_min(lm_max(keep_used, used), SMALL);
     returned = lm_dirty_return(lm_min(footprint - keep_peak, keep_used - keep_spent), PEAK_CALLS);
     keep_spent = lm_min(keep_spent + returned, keep_used); /* an extent goes as a whole */
     keep_peak = lm_max(keep_peak, footprint - returned);
