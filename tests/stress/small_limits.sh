@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# test: own
 # Programs start and run within 64 MiB of address space; nothing is printed that was not asked for.
 set -euo pipefail
 library=$LOAM_BUILD/libloam-malloc.so
