@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# test: own
 # malloc_info writes XML that a parser accepts, whose totals agree with mallinfo2's.
 set -euo pipefail
 work=$(mktemp -d)
