@@ -2,21 +2,23 @@
  *
  *   bench-lists [--threads N] [--ms N] [--rounds N]
  *
- *   depot    each thread takes a node off a pile and puts it on another: what threads do at an object cache's depot
- *   depot+   the same with work of a microsecond or two between
+ *   pile     each thread takes a node off a pile and puts it on another
+ *   pile+    the same with work of a microsecond or two between
+ *   depot    each thread allocates BURST objects of a cache and frees them, with magazines of a quarter of that at first
  *   orphans  each thread lives shortly: it adopts slabs of threads before it, allocates, frees others' blocks, ends
  *
- * Nothing else is done to the nodes, so the first is the worst that can happen. The kinds take turns; a row is the median
- * of the rounds, in nanoseconds a pair (depot) and microseconds a life (orphans); in parentheses the least and the most. */
+ * Nothing else is done to the nodes, so the first is the worst that can happen. The kinds take turns; a row is the median of
+ * the rounds, in nanoseconds a pair (pile, depot) and microseconds a life (orphans); in parentheses the least and the most. */
 #include "heap/room.h"
 
+#include <loam/cache.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-enum { NODES = 256, ROUNDS_MOST = 99, LIVES_BLOCKS = 300, SLOTS = 4096 };
+enum { NODES = 256, ROUNDS_MOST = 99, LIVES_BLOCKS = 300, SLOTS = 4096, BURST = 64 };
 
 static uint64_t node[NODES + 1];
 static bool stop;
@@ -38,7 +40,7 @@ static double now_ns(void)
     return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
 }
 
-static void *depot(void *arg)
+static void *exchange(void *arg)
 {
     uintptr_t pairs = 0;
     unsigned from = (unsigned)(uintptr_t)arg % 2;
@@ -50,6 +52,24 @@ static void *depot(void *arg)
             lm_pile_push(&pile[!from], n);
         for (volatile unsigned i = 0; i < between; i++)
             ;
+    }
+    return (void *)pairs;
+}
+
+static struct loam_cache *cache;
+
+static void *depot(void *arg)
+{
+    void *object[BURST];
+    uintptr_t pairs = 0;
+
+    (void)arg;
+    for (; !__atomic_load_n(&stop, __ATOMIC_RELAXED); pairs += BURST) {
+        for (int i = 0; i < BURST; i++)
+            if (!(object[i] = loam_cache_alloc(cache)))
+                abort();
+        for (int i = 0; i < BURST; i++)
+            loam_cache_free(cache, object[i]);
     }
     return (void *)pairs;
 }
@@ -107,6 +127,10 @@ static double measure(void *(*work)(void *), long ms)
 /* Empties what one kind has filled, before the next. */
 static void switch_to(size_t kind)
 {
+    struct loam_cache_options options = {
+        .struct_bytes = sizeof options, .name = "bench", .size_bytes = 64, .magazine_rounds = BURST / 4};
+
+    loam_cache_destroy(cache);
     for (int i = 0; i < 2; i++)
         lm_pile_take(&pile[i]);
     for (int i = 0; i < SLOTS; i++) {
@@ -119,6 +143,9 @@ static void switch_to(size_t kind)
     lm_config.lists = kind;
     for (uint32_t n = 1; n <= NODES; n++)
         lm_pile_push(&pile[n % 2], n);
+    cache = loam_cache_create_with(&options);
+    if (!cache)
+        abort();
 }
 
 static int compare(const void *a, const void *b)
@@ -173,10 +200,11 @@ int main(int argc, char **argv)
     for (unsigned n = only ? (unsigned)only : 1; n <= (only ? (unsigned)only : 8); n *= 2) {
         threads = n;
         between = 0;
-        race("depot", depot, ms, rounds);
+        race("pile", exchange, ms, rounds);
         between = 700;
-        race("depot+", depot, ms, rounds);
+        race("pile+", exchange, ms, rounds);
         between = 0;
+        race("depot", depot, ms, rounds);
         race("orphans", orphans, ms, rounds);
     }
     return 0;

@@ -14,7 +14,8 @@
  *
  * A node belongs to whoever took it off, link and all. A thread that is about to take it off too may still read its
  * link, and throws away what it read: so a link must stay readable memory for ever, as span descriptors do, whatever it
- * then holds. An object cache's depot would number its magazines and keep them.
+ * then holds. Object caches number their magazines and keep the links
+ * (block/cache_magazine.c).
  *
  * Progress: lockfree never waits for another thread; stm waits only where stm.h does. Locks: with mutex the pile's own,
  * of the rank given; fork then has to take it. Fork in the two others: a thread may vanish with nodes in its hands, and
@@ -49,10 +50,15 @@ LM_INLINE uint32_t lm_pile_next(const struct lm_pile *pile, uint32_t node)
     return (uint32_t)__atomic_load_n(pile->link(node), __ATOMIC_RELAXED);
 }
 
-/* A hint: it may have changed by the time the caller looks at the answer. */
+/* The top node, or 0. A hint, as the next: it may have changed by the time the caller looks at the answer. */
+LM_INLINE uint32_t lm_pile_top(const struct lm_pile *pile)
+{
+    return (uint32_t)__atomic_load_n(&pile->head, __ATOMIC_RELAXED);
+}
+
 LM_INLINE bool lm_pile_is_empty(const struct lm_pile *pile)
 {
-    return (uint32_t)__atomic_load_n(&pile->head, __ATOMIC_RELAXED) == 0;
+    return lm_pile_top(pile) == 0;
 }
 
 LM_INLINE size_t lm_pile_count(const struct lm_pile *pile)

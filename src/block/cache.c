@@ -333,21 +333,21 @@ static size_t cache_slots_rounds(const struct loam_cache *cache)
 static void cache_figures_of_depot(struct loam_cache *cache, struct loam_cache_figures *out)
 {
     struct lm_cache_depot *depot = &cache->depot;
+    size_t full_room, empty_room;
 
     lm_lock_take(&lm_caches_lock);
     lm_lock_take(&depot->lock);
     out->cached_objects = cache_slots_rounds(cache);
-    for (const struct lm_magazine *m = depot->full; m; m = m->next) {
-        out->cached_objects += m->rounds;
-        out->meta_bytes += sizeof *m + m->capacity * sizeof m->round[0];
-    }
-    for (const struct lm_magazine *m = depot->empty; m; m = m->next)
-        out->meta_bytes += sizeof *m + m->capacity * sizeof m->round[0];
-    out->magazine_rounds = depot->rounds;
-    out->depot_full = depot->full_count;
-    out->depot_empty = depot->empty_count;
-    out->exchanges = depot->exchanges;
-    out->contended = depot->contended;
+    full_room = __atomic_load_n(&depot->full.room, __ATOMIC_RELAXED);
+    empty_room = __atomic_load_n(&depot->empty.room, __ATOMIC_RELAXED);
+    out->cached_objects += full_room;
+    out->depot_full = lm_magazines_count(&depot->full);
+    out->depot_empty = lm_magazines_count(&depot->empty);
+    out->meta_bytes += (out->depot_full + out->depot_empty) * sizeof(struct lm_magazine) +
+        (full_room + empty_room) * sizeof(struct lm_round);
+    out->magazine_rounds = __atomic_load_n(&depot->rounds, __ATOMIC_RELAXED);
+    out->exchanges = __atomic_load_n(&depot->exchanges, __ATOMIC_RELAXED);
+    out->contended = __atomic_load_n(&depot->contended, __ATOMIC_RELAXED);
     lm_lock_release(&depot->lock);
     lm_lock_release(&lm_caches_lock);
 }

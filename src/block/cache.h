@@ -3,7 +3,8 @@
  *   cache.c         alloc and free, inline; making and destroying caches; figures
  *   cache_slab.c    slabs: carving, constructing, lists, reaping, and the check of it all
  *   cache_map.c     from a pointer to its slab where the pages are not loam's own
- *   cache_depot.c   magazines, their exchange, and their adaptation
+ *   cache_depot.c   the exchange of magazines, and their adaptation
+ *   cache_magazine.c  magazines, and lists of them
  *   cache_thread.c  a thread's (or a CPU's) magazines: coming and going
  *   cache_reap.c    all caches: the registry, working sets, shortage of memory, fork
  *   cache_debug.c   redzone, poison, audit, and reports
@@ -66,6 +67,7 @@ struct lm_magazine {
     struct lm_magazine *next;
     uint32_t capacity;
     uint32_t rounds; /* unless it is loaded: then the slot's top counts */
+    uint32_t number; /* for piles, or 0 */
     struct lm_round round[];
 };
 
@@ -121,14 +123,25 @@ enum { LM_CACHE_FULL, LM_CACHE_PARTIAL, LM_CACHE_EMPTY, LM_CACHE_LISTS };
 
 struct lm_cache_table; /* cache_map.c */
 
+/* A list of magazines (cache_magazine.c). */
+struct lm_magazines {
+    bool is_pile;
+    struct lm_magazine *first; /* of a chain, which the depot's lock guards, and how many there are */
+    size_t count;
+    struct lm_pile pile;
+    size_t room;  /* atomic; the sum of capacities */
+    size_t least; /* atomic; of the counts since lm_magazines_spare */
+};
+
 struct lm_cache_depot {
-    struct lm_lock lock;
-    uint32_t rounds, rounds_least, rounds_most; /* of new magazines */
-    struct lm_magazine *full, *empty, *dead;
-    size_t full_count, empty_count;
-    size_t full_least, empty_least; /* since the last tick: what was to spare all the time */
-    uint64_t window_ms;             /* contention is counted by windows */
-    uint32_t window_contended;
+    struct lm_lock lock;                        /* with lists:mutex of everything here; else see cache_depot.c */
+    bool is_shared;                             /* its lists are piles */
+    uint32_t rounds, rounds_least, rounds_most; /* of new magazines; atomic */
+    struct lm_magazines full, empty;
+    /* atomic where it is shared */
+    uint32_t inside;           /* threads that are at it */
+    uint32_t window_contended; /* contention is counted by windows */
+    uint64_t window_ms;
     uint64_t contended, exchanges;
 };
 
@@ -254,6 +267,21 @@ void lm_cache_map_drop(struct loam_cache *cache, const struct lm_cache_slab *sla
 struct lm_cache_slab *lm_cache_map_find(const struct loam_cache *cache, const void *p);
 void lm_cache_map_free(struct loam_cache *cache);
 
+/* -- cache_magazine.c -- */
+struct lm_magazine *lm_magazine_new(uint32_t capacity, bool numbered); /* empty; NULL: no memory */
+void lm_magazine_free(struct lm_magazine *m);                          /* NULL is allowed */
+void lm_magazine_free_all(struct lm_magazine *chain);
+void lm_magazines_start(struct lm_magazines *list, bool is_pile);
+void lm_magazines_put(struct lm_magazines *list, struct lm_magazine *m);
+struct lm_magazine *lm_magazines_get(struct lm_magazines *list); /* NULL: there is none */
+size_t lm_magazines_count(const struct lm_magazines *list);
+/* How many were to spare all the time since this was asked last; from now on it is counted anew. */
+size_t lm_magazines_spare(struct lm_magazines *list);
+/* The magazine after m, or with NULL the first; nobody may be at the list. */
+struct lm_magazine *lm_magazines_next(const struct lm_magazines *list, const struct lm_magazine *m);
+void lm_magazines_recover(struct lm_magazines *list); /* in a fork's child */
+int lm_magazines_check(const struct lm_magazines *list);
+
 /* -- cache_depot.c -- */
 void lm_cache_depot_start(struct loam_cache *cache, size_t rounds);
 /* True when the slot has a round to pop afterwards. */
@@ -264,6 +292,7 @@ bool lm_cache_load_empty(struct loam_cache *cache, struct lm_cache_slot *slot);
 void lm_cache_unload(struct loam_cache *cache, struct lm_cache_slot *slot, bool all);
 void lm_cache_depot_trim(struct loam_cache *cache, bool all);  /* what was to spare since last time, or all */
 size_t lm_cache_slot_rounds(const struct lm_cache_slot *slot); /* under the depot's lock */
+void lm_cache_depot_recover(struct lm_cache_depot *depot);     /* in a fork's child */
 int lm_cache_check_depot(struct loam_cache *cache, size_t *rounds);
 
 /* -- cache_thread.c -- */

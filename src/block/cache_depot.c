@@ -1,9 +1,13 @@
-/* cache_depot.c: magazines, their exchange at the depot, and their adaptation; see cache.h.
+/* cache_depot.c: the exchange of magazines at the depot, and their adaptation; see cache.h.
  *
  * A slot has two magazines, one loaded and one that is full or empty, so that a program that allocates and frees by turns
  * at the boundary of a magazine does not come here each time (Bonwick and Adams 2001, section 3.1). A thread that finds
- * the depot locked counts that; when it happens often, new magazines become larger, and empty ones of the old size are
+ * another at the depot counts that; when it happens often, new magazines become larger, and empty ones of the old size are
  * not kept.
+ *
+ * Locks, by the option lists. With mutex the depot's lock is held for every exchange. With lockfree and stm the lists are
+ * piles, and exchanges take no lock, but note that they are inside, for handlers that fork. Whoever frees a magazine that has been
+ * in a slot takes the lock after it went out of all hands, for figures read slots under it.
  *
  * A slot is changed by its owner, without the lock where the depot has no part in it. Each single step leaves the slot so
  * that no magazine stands in two places: a fork in another thread may see any of them. */
@@ -21,106 +25,98 @@ void lm_cache_depot_start(struct loam_cache *cache, size_t rounds)
     depot->lock = (struct lm_lock)LM_LOCK_INIT(LM_RANK_CACHE_DEPOT);
     depot->rounds = depot->rounds_least = (uint32_t)rounds;
     depot->rounds_most = depot->rounds * DEPOT_GROWTH;
+    depot->is_shared = lm_config.lists != LM_LISTS_MUTEX;
+    lm_magazines_start(&depot->full, depot->is_shared);
+    lm_magazines_start(&depot->empty, depot->is_shared);
 }
 
-/* -- the lock, which measures how much it is wanted --------------------------------------------------------------- */
+/* -- coming in and out, and how much the depot is wanted ----------------------------------------------------------- */
 
-/* Empty magazines of the old size go when the lock is released. */
-static void depot_grow(struct lm_cache_depot *depot)
+struct depot_visit {
+    struct lm_cache_depot *depot;
+    struct lm_magazine *dead; /* to be freed at the end */
+    bool noted;
+};
+
+static void depot_kill(struct depot_visit *visit, struct lm_magazine *m)
 {
+    m->next = visit->dead;
+    visit->dead = m;
+}
+
+/* Empty magazines of the old size go. */
+static void depot_grow(struct depot_visit *visit)
+{
+    struct lm_cache_depot *depot = visit->depot;
+    struct lm_magazine *m;
+
     __atomic_store_n(&depot->rounds, (uint32_t)lm_min(2 * depot->rounds, depot->rounds_most), __ATOMIC_RELAXED);
-    while (depot->empty) {
-        struct lm_magazine *m = depot->empty;
-
-        depot->empty = m->next;
-        m->next = depot->dead;
-        depot->dead = m;
-    }
-    depot->empty_count = depot->empty_least = 0;
+    while ((m = lm_magazines_get(&depot->empty)) != NULL)
+        depot_kill(visit, m);
 }
 
-static void depot_lock(struct lm_cache_depot *depot)
+/* Somebody else is at the depot, too. Two that come to the same conclusion at once grow it twice. */
+static void depot_contend(struct depot_visit *visit)
 {
-    uint64_t now;
+    struct lm_cache_depot *depot = visit->depot;
+    uint64_t now = lm_os_clock_ms();
 
-    if (lm_lock_try(&depot->lock))
-        return;
-    lm_lock_take(&depot->lock);
-    depot->contended++;
-    now = lm_os_clock_ms();
-    if (now - depot->window_ms > DEPOT_WINDOW_MS) {
-        depot->window_ms = now;
-        depot->window_contended = 0;
+    __atomic_fetch_add(&depot->contended, 1, __ATOMIC_RELAXED);
+    if (now - __atomic_load_n(&depot->window_ms, __ATOMIC_RELAXED) > DEPOT_WINDOW_MS) {
+        __atomic_store_n(&depot->window_ms, now, __ATOMIC_RELAXED);
+        __atomic_store_n(&depot->window_contended, 0, __ATOMIC_RELAXED);
     }
-    if (++depot->window_contended >= DEPOT_CONTENTION) {
-        depot->window_contended = 0;
-        if (depot->rounds < depot->rounds_most)
-            depot_grow(depot);
+    if (__atomic_add_fetch(&depot->window_contended, 1, __ATOMIC_RELAXED) >= DEPOT_CONTENTION) {
+        __atomic_store_n(&depot->window_contended, 0, __ATOMIC_RELAXED);
+        if (__atomic_load_n(&depot->rounds, __ATOMIC_RELAXED) < depot->rounds_most)
+            depot_grow(visit);
     }
 }
 
-static void depot_unlock(struct lm_cache_depot *depot)
+static struct depot_visit depot_enter(struct lm_cache_depot *depot)
 {
-    struct lm_magazine *dead = depot->dead, *next;
+    struct depot_visit visit = {.depot = depot};
 
-    depot->dead = NULL;
-    lm_lock_release(&depot->lock);
-    for (; dead; dead = next) {
-        next = dead->next;
-        lm_heap_free(dead);
+    if (depot->is_shared) {
+        visit.noted = lm_lock_note(&depot->lock);
+        if (__atomic_fetch_add(&depot->inside, 1, __ATOMIC_RELAXED))
+            depot_contend(&visit);
+    } else if (!lm_lock_try(&depot->lock)) {
+        lm_lock_take(&depot->lock);
+        depot_contend(&visit);
     }
+    return visit;
 }
 
-/* -- its lists, under the lock ------------------------------------------------------------------------------------- */
-
-static void depot_put_full(struct lm_cache_depot *depot, struct lm_magazine *m)
+static void depot_leave(struct depot_visit *visit)
 {
-    m->next = depot->full;
-    depot->full = m;
-    depot->full_count++;
+    struct lm_cache_depot *depot = visit->depot;
+
+    if (depot->is_shared) {
+        __atomic_fetch_sub(&depot->inside, 1, __ATOMIC_RELAXED);
+        if (visit->noted)
+            lm_lock_unnote(&depot->lock);
+        if (visit->dead) { /* figures that may have seen them in a slot end first */
+            lm_lock_take(&depot->lock);
+            lm_lock_release(&depot->lock);
+        }
+    } else {
+        lm_lock_release(&depot->lock);
+    }
+    lm_magazine_free_all(visit->dead);
 }
 
-static struct lm_magazine *depot_get_full(struct lm_cache_depot *depot)
+/* A magazine that is full or empty, whose own facts are settled. */
+static void depot_put(struct depot_visit *visit, struct lm_magazine *m)
 {
-    struct lm_magazine *m = depot->full;
+    struct lm_cache_depot *depot = visit->depot;
 
-    if (!m)
-        return NULL;
-    depot->full = m->next;
-    depot->full_count--;
-    depot->full_least = lm_min(depot->full_least, depot->full_count);
-    return m;
-}
-
-static void depot_put_empty(struct lm_cache_depot *depot, struct lm_magazine *m)
-{
-    bool small = m->capacity < depot->rounds;
-
-    m->next = small ? depot->dead : depot->empty;
-    *(small ? &depot->dead : &depot->empty) = m;
-    depot->empty_count += !small;
-}
-
-static struct lm_magazine *depot_get_empty(struct lm_cache_depot *depot)
-{
-    struct lm_magazine *m = depot->empty;
-
-    if (!m)
-        return NULL;
-    depot->empty = m->next;
-    depot->empty_count--;
-    depot->empty_least = lm_min(depot->empty_least, depot->empty_count);
-    return m;
-}
-
-static struct lm_magazine *depot_new(struct lm_cache_depot *depot)
-{
-    uint32_t rounds = __atomic_load_n(&depot->rounds, __ATOMIC_RELAXED);
-    struct lm_magazine *m = lm_heap_malloc(sizeof *m + rounds * sizeof m->round[0], NULL);
-
-    if (m)
-        *m = (struct lm_magazine){.capacity = rounds};
-    return m;
+    if (m->rounds)
+        lm_magazines_put(&depot->full, m);
+    else if (m->capacity < __atomic_load_n(&depot->rounds, __ATOMIC_RELAXED))
+        depot_kill(visit, m);
+    else
+        lm_magazines_put(&depot->empty, m);
 }
 
 /* -- slots -------------------------------------------------------------------------------------------------------------- */
@@ -173,22 +169,20 @@ static void slot_swap(struct lm_cache_slot *slot)
 }
 
 /* The same with a magazine of the depot: what was previous goes there. */
-static void slot_trade(struct lm_cache_depot *depot, struct lm_cache_slot *slot, struct lm_magazine *m)
+static void slot_trade(struct depot_visit *visit, struct lm_cache_slot *slot, struct lm_magazine *m)
 {
     struct lm_magazine *previous = slot->previous;
 
-    depot->exchanges++;
+    __atomic_fetch_add(&visit->depot->exchanges, 1, __ATOMIC_RELAXED);
     slot_keep(slot, NULL);
     slot_keep(slot, slot_load(slot, m));
-    if (previous && previous->rounds)
-        depot_put_full(depot, previous);
-    else if (previous)
-        depot_put_empty(depot, previous);
+    if (previous)
+        depot_put(visit, previous);
 }
 
 bool lm_cache_load_full(struct loam_cache *cache, struct lm_cache_slot *slot)
 {
-    struct lm_cache_depot *depot = &cache->depot;
+    struct depot_visit visit;
     struct lm_magazine *m;
 
     if (slot->top != slot->bottom)
@@ -197,11 +191,11 @@ bool lm_cache_load_full(struct loam_cache *cache, struct lm_cache_slot *slot)
         slot_swap(slot);
         return true;
     }
-    depot_lock(depot);
-    m = depot_get_full(depot);
+    visit = depot_enter(&cache->depot);
+    m = lm_magazines_get(&cache->depot.full);
     if (m)
-        slot_trade(depot, slot, m);
-    depot_unlock(depot);
+        slot_trade(&visit, slot, m);
+    depot_leave(&visit);
     if (!m && !slot->bottom && lm_cache_load_empty(cache, slot))
         return false; /* now there is room to fill from the slabs */
     return m;
@@ -211,95 +205,106 @@ bool lm_cache_load_empty(struct loam_cache *cache, struct lm_cache_slot *slot)
 {
     struct lm_cache_depot *depot = &cache->depot;
     struct lm_magazine *m = NULL, *spare = NULL;
+    struct depot_visit visit;
 
     for (int try = 0; try < 2; try++) {
         if (slot->previous && slot->previous->rounds == 0) {
             slot_swap(slot);
             break;
         }
-        depot_lock(depot);
-        m = spare ? spare : depot_get_empty(depot);
+        visit = depot_enter(depot);
+        m = spare ? spare : lm_magazines_get(&depot->empty);
         spare = NULL;
         if (m)
-            slot_trade(depot, slot, m);
-        depot_unlock(depot);
+            slot_trade(&visit, slot, m);
+        depot_leave(&visit);
         if (m)
             break;
-        spare = depot_new(depot); /* without the lock: it may call hooks, which may use this slot */
+        /* outside: it may call hooks, which may use this slot */
+        spare = lm_magazine_new(__atomic_load_n(&depot->rounds, __ATOMIC_RELAXED), depot->is_shared);
         if (slot->top != slot->limit || !spare)
             break;
     }
-    lm_heap_free(spare);
+    lm_magazine_free(spare);
     return slot->top != slot->limit;
 }
 
 /* One magazine that no slot has any more. */
 static void depot_receive(struct loam_cache *cache, struct lm_magazine *m, bool all)
 {
+    struct depot_visit visit;
+
     if (m->rounds && (all || m->rounds < m->capacity)) {
         lm_cache_give(cache, m->round, m->rounds, LM_CACHE_FREE);
         m->rounds = 0;
     }
     if (all) {
-        lm_heap_free(m);
+        lm_magazine_free(m);
         return;
     }
-    depot_lock(&cache->depot);
-    if (m->rounds)
-        depot_put_full(&cache->depot, m);
-    else
-        depot_put_empty(&cache->depot, m);
-    depot_unlock(&cache->depot);
+    visit = depot_enter(&cache->depot);
+    depot_put(&visit, m);
+    depot_leave(&visit);
 }
 
 void lm_cache_unload(struct loam_cache *cache, struct lm_cache_slot *slot, bool all)
 {
     struct lm_magazine *previous, *loaded;
 
-    depot_lock(&cache->depot); /* figures may be looking at the slot */
+    lm_lock_take(&cache->depot.lock); /* figures may be looking at the slot */
     previous = slot->previous;
     slot_keep(slot, NULL);
     loaded = slot_load(slot, NULL);
-    depot_unlock(&cache->depot);
+    lm_lock_release(&cache->depot.lock);
     if (previous)
         depot_receive(cache, previous, all);
     if (loaded)
         depot_receive(cache, loaded, all);
 }
 
+/* Takes up to `most` magazines into a chain. */
+static struct lm_magazine *depot_take(struct lm_magazines *list, size_t most, struct lm_magazine *chain)
+{
+    struct lm_magazine *m;
+
+    while (most-- && (m = lm_magazines_get(list)) != NULL) {
+        m->next = chain;
+        chain = m;
+    }
+    return chain;
+}
+
 void lm_cache_depot_trim(struct loam_cache *cache, bool all)
 {
     struct lm_cache_depot *depot = &cache->depot;
     struct lm_magazine *chain = NULL, *m;
-    size_t full, empty;
 
     lm_lock_take(&depot->lock);
-    full = all ? SIZE_MAX : depot->full_least;
-    empty = all ? SIZE_MAX : depot->empty_least;
-    while (full-- && (m = depot_get_full(depot)) != NULL) {
-        m->next = chain;
-        chain = m;
-    }
-    while (empty-- && (m = depot_get_empty(depot)) != NULL) {
-        m->next = chain;
-        chain = m;
-    }
-    depot->full_least = depot->full_count;
-    depot->empty_least = depot->empty_count;
+    chain = depot_take(&depot->full, all ? SIZE_MAX : lm_magazines_spare(&depot->full), chain);
+    chain = depot_take(&depot->empty, all ? SIZE_MAX : lm_magazines_spare(&depot->empty), chain);
+    lm_magazines_spare(&depot->full); /* from here on */
+    lm_magazines_spare(&depot->empty);
     if (all)
-        __atomic_store_n(&depot->rounds, depot->rounds_least, __ATOMIC_RELAXED); /* read by depot_new */
-    depot_unlock(depot);
+        __atomic_store_n(&depot->rounds, depot->rounds_least, __ATOMIC_RELAXED);
+    lm_lock_release(&depot->lock);
     while ((m = chain) != NULL) {
         chain = m->next;
         depot_receive(cache, m, true);
     }
 }
 
+void lm_cache_depot_recover(struct lm_cache_depot *depot)
+{
+    depot->inside = 0;
+    lm_magazines_recover(&depot->full);
+    lm_magazines_recover(&depot->empty);
+}
+
 /* -- the check ------------------------------------------------------------------------------------------------------------ */
 
-static int depot_check_list(const struct loam_cache *cache, const struct lm_magazine *m, bool full, size_t *count)
+static int depot_check_list(const struct loam_cache *cache, const struct lm_magazines *list, bool full)
 {
-    for (; m; m = m->next, ++*count) {
+    for (const struct lm_magazine *m = NULL; (m = lm_magazines_next(list, m)) != NULL;) {
         if (m->rounds != (full ? m->capacity : 0))
             return __LINE__;
         for (uint32_t i = 0; i < m->rounds; i++) {
@@ -313,23 +318,18 @@ static int depot_check_list(const struct loam_cache *cache, const struct lm_maga
                 return __LINE__;
         }
     }
-    return 0;
+    return lm_magazines_check(list);
 }
 
 int lm_cache_check_depot(struct loam_cache *cache, size_t *rounds)
 {
     const struct lm_cache_depot *depot = &cache->depot;
-    size_t full = 0, empty = 0;
-    int fault = depot_check_list(cache, depot->full, true, &full);
+    int fault = depot_check_list(cache, &depot->full, true);
 
     if (!fault)
-        fault = depot_check_list(cache, depot->empty, false, &empty);
-    if (!fault &&
-        (full != depot->full_count || empty != depot->empty_count || depot->full_least > full ||
-            depot->empty_least > empty || depot->rounds < depot->rounds_least || depot->rounds > depot->rounds_most ||
-            depot->dead))
+        fault = depot_check_list(cache, &depot->empty, false);
+    if (!fault && (depot->rounds < depot->rounds_least || depot->rounds > depot->rounds_most || depot->inside))
         fault = __LINE__;
-    for (const struct lm_magazine *m = depot->full; m; m = m->next)
-        *rounds += m->rounds;
+    *rounds += depot->full.room;
     return fault;
 }

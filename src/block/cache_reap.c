@@ -273,7 +273,8 @@ void lm_caches_after_fork(void)
             caches_keep_slot(lm_cache_slot_of(loam_cache_mine, cache));
         for (unsigned i = 0; i < cache->cpu_count; i++)
             caches_keep_slot(&cache->cpu[i].slot);
-        for (const struct lm_magazine *m = cache->depot.full; m; m = m->next)
+        lm_cache_depot_recover(&cache->depot);
+        for (const struct lm_magazine *m = NULL; (m = lm_magazines_next(&cache->depot.full, m)) != NULL;)
             caches_keep_magazine(m->round, m->round + m->rounds);
         lm_cache_recover_slabs(cache);
     }
