@@ -8,7 +8,8 @@
  *   cache.c    Bonwick's object cache
  *   private.c  private heaps
  *
- * A block never includes another; this header has what they share: pages from a source, and the report of a misuse.
+ * A block never includes another; this header has what they share: pages from a source, locks that are an option, and the
+ * report of a misuse.
  * Locks: a block's own lock has rank LM_RANK_BLOCK, below all of the heap's, and no block calls another with it held. */
 #ifndef LM_BLOCK_H
 #define LM_BLOCK_H
@@ -26,6 +27,29 @@ void lm_source_unmap(const struct loam_source *source, void *p, size_t bytes);
 
 /* The contents of a part of a mapping are no longer needed; both ends are multiples of LOAM_SOURCE_GRAIN. */
 void lm_source_purge(const struct loam_source *source, void *p, size_t bytes);
+
+/* The lock of a block that has one when it is asked for. */
+struct lm_block_lock {
+    struct lm_lock lock;
+    bool is_used;
+};
+
+#define LM_BLOCK_LOCK_INIT(is_used) \
+    { \
+        LM_LOCK_INIT(LM_RANK_BLOCK), (is_used) \
+    }
+
+LM_INLINE void lm_block_enter(struct lm_block_lock *lock)
+{
+    if (lock->is_used)
+        lm_lock_take(&lock->lock);
+}
+
+LM_INLINE void lm_block_leave(struct lm_block_lock *lock)
+{
+    if (lock->is_used)
+        lm_lock_release(&lock->lock);
+}
 
 /* -- object caches: fork ------------------------------------------------------------------------------------ */
 bool lm_caches_fork_mine(void); /* true when the caller is inside one */

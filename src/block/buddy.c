@@ -12,8 +12,8 @@
 #include <string.h>
 
 struct loam_buddy {
-    struct lm_lock lock;
-    bool locked, return_errors;
+    struct lm_block_lock lock;
+    bool return_errors;
     uint8_t unit_log2;
     uintptr_t base;
     struct lm_buddy units;
@@ -48,8 +48,7 @@ LM_PUBLIC struct loam_buddy *loam_buddy_create(const struct loam_buddy_options *
         return NULL;
     memset(buddy, 0, bytes);
     *buddy = (struct loam_buddy){
-        .lock = LM_LOCK_INIT(LM_RANK_BLOCK),
-        .locked = options->locked != 0,
+        .lock = LM_BLOCK_LOCK_INIT(options->locked != 0),
         .return_errors = options->return_errors != 0,
         .unit_log2 = (uint8_t)lm_log2_floor(options->min_block),
         .base = options->base,
@@ -69,18 +68,6 @@ LM_PUBLIC void loam_buddy_destroy(struct loam_buddy *buddy)
         lm_source_unmap(buddy->meta, buddy, buddy->meta_bytes);
     else
         lm_heap_free(buddy);
-}
-
-static void buddy_enter(struct loam_buddy *buddy)
-{
-    if (buddy->locked)
-        lm_lock_take(&buddy->lock);
-}
-
-static void buddy_leave(struct loam_buddy *buddy)
-{
-    if (buddy->locked)
-        lm_lock_release(&buddy->lock);
 }
 
 /* -- units ---------------------------------------------------------------------------------------------------------- */
@@ -145,7 +132,7 @@ LM_PUBLIC uintptr_t loam_buddy_alloc_aligned(struct loam_buddy *buddy, size_t al
         errno = EINVAL;
         return LOAM_BUDDY_NONE;
     }
-    buddy_enter(buddy);
+    lm_block_enter(&buddy->lock);
     if (units && step <= 1)
         unit = lm_buddy_alloc(&buddy->units, units);
     else if (units && step <= buddy->units.units)
@@ -153,7 +140,7 @@ LM_PUBLIC uintptr_t loam_buddy_alloc_aligned(struct loam_buddy *buddy, size_t al
             lm_buddy_alloc_aligned(&buddy->units, units, (uint32_t)step, (uint32_t)(buddy->base >> buddy->unit_log2));
     if (unit != LM_BUDDY_NONE)
         buddy_live(buddy, unit, units);
-    buddy_leave(buddy);
+    lm_block_leave(&buddy->lock);
     if (unit != LM_BUDDY_NONE)
         return buddy_address(buddy, unit);
     errno = ENOMEM;
@@ -174,11 +161,11 @@ LM_PUBLIC int loam_buddy_claim(struct loam_buddy *buddy, uintptr_t address, size
         errno = EINVAL;
         return -1;
     }
-    buddy_enter(buddy);
+    lm_block_enter(&buddy->lock);
     done = lm_buddy_claim(&buddy->units, unit, units);
     if (done)
         buddy_live(buddy, unit, units);
-    buddy_leave(buddy);
+    lm_block_leave(&buddy->lock);
     if (!done)
         errno = EBUSY;
     return done ? 0 : -1;
@@ -188,7 +175,7 @@ LM_PUBLIC int loam_buddy_free(struct loam_buddy *buddy, uintptr_t address)
 {
     uint32_t unit, units;
 
-    buddy_enter(buddy);
+    lm_block_enter(&buddy->lock);
     unit = buddy_live_at(buddy, address);
     if (unit != LM_BUDDY_NONE) {
         units = lm_buddy_known(&buddy->units, unit);
@@ -196,7 +183,7 @@ LM_PUBLIC int loam_buddy_free(struct loam_buddy *buddy, uintptr_t address)
         lm_buddy_free(&buddy->units, unit, units);
         buddy->live_ranges--;
     }
-    buddy_leave(buddy);
+    lm_block_leave(&buddy->lock);
     return unit != LM_BUDDY_NONE ? 0 : -1;
 }
 
@@ -221,11 +208,11 @@ LM_PUBLIC int loam_buddy_resize(struct loam_buddy *buddy, uintptr_t address, siz
     uint32_t units = buddy_units_for(buddy, bytes), unit;
     bool done = false;
 
-    buddy_enter(buddy);
+    lm_block_enter(&buddy->lock);
     unit = buddy_live_at(buddy, address);
     if (unit != LM_BUDDY_NONE && !(done = buddy_reshape(buddy, unit, units)))
         errno = ENOMEM;
-    buddy_leave(buddy);
+    lm_block_leave(&buddy->lock);
     return done ? 0 : -1;
 }
 
@@ -233,10 +220,10 @@ LM_PUBLIC size_t loam_buddy_size(struct loam_buddy *buddy, uintptr_t address)
 {
     uint32_t unit = buddy_unit_at(buddy, address), units = 0;
 
-    buddy_enter(buddy);
+    lm_block_enter(&buddy->lock);
     if (unit != LM_BUDDY_NONE)
         units = lm_buddy_known(&buddy->units, unit);
-    buddy_leave(buddy);
+    lm_block_leave(&buddy->lock);
     return (size_t)units << buddy->unit_log2;
 }
 
@@ -247,7 +234,7 @@ LM_PUBLIC int loam_buddy_walk(
 {
     int answer = 0;
 
-    buddy_enter(buddy);
+    lm_block_enter(&buddy->lock);
     for (uint32_t unit = 0; unit < buddy->units.units && !answer;) {
         uint32_t units = lm_buddy_known(&buddy->units, unit);
 
@@ -257,7 +244,7 @@ LM_PUBLIC int loam_buddy_walk(
             units = (uint32_t)1 << (buddy->units.state[unit] - 1); /* free: what is not live is */
         unit += units;
     }
-    buddy_leave(buddy);
+    lm_block_leave(&buddy->lock);
     return answer;
 }
 
@@ -269,7 +256,7 @@ LM_PUBLIC int loam_buddy_figures(struct loam_buddy *buddy, struct loam_buddy_fig
         errno = EINVAL;
         return -1;
     }
-    buddy_enter(buddy);
+    lm_block_enter(&buddy->lock);
     unused = buddy->units.free_units;
     largest = lm_buddy_largest(&buddy->units);
     *out = (struct loam_buddy_figures){
@@ -282,7 +269,7 @@ LM_PUBLIC int loam_buddy_figures(struct loam_buddy *buddy, struct loam_buddy_fig
         .meta_bytes = buddy->meta_bytes,
         .fragmentation = unused ? (unsigned)((unused - largest) * 1000 / unused) : 0,
     };
-    buddy_leave(buddy);
+    lm_block_leave(&buddy->lock);
     return 0;
 }
 
@@ -290,8 +277,8 @@ LM_PUBLIC int loam_buddy_check(struct loam_buddy *buddy)
 {
     int broken;
 
-    buddy_enter(buddy);
+    lm_block_enter(&buddy->lock);
     broken = lm_buddy_check_known(&buddy->units);
-    buddy_leave(buddy);
+    lm_block_leave(&buddy->lock);
     return broken;
 }

@@ -19,7 +19,7 @@ struct classes_place {
 
 static _Noreturn LM_COLD void classes_misuse(struct loam_classes *table, const char *fault, const void *p)
 {
-    lm_classes_leave(table);
+    lm_block_leave(&table->lock);
     lm_block_misuse("classes", fault, p);
 }
 
@@ -195,9 +195,9 @@ LM_PUBLIC void *loam_classes_alloc(struct loam_classes *table, size_t size)
 {
     void *block;
 
-    lm_classes_enter(table);
+    lm_block_enter(&table->lock);
     block = classes_alloc_any(table, size, NULL);
-    lm_classes_leave(table);
+    lm_block_leave(&table->lock);
     return block;
 }
 
@@ -207,10 +207,10 @@ LM_PUBLIC void loam_classes_free(struct loam_classes *table, void *block)
 
     if (!block)
         return;
-    lm_classes_enter(table);
+    lm_block_enter(&table->lock);
     place = classes_find(table, block);
     classes_free_found(table, &place);
-    lm_classes_leave(table);
+    lm_block_leave(&table->lock);
 }
 
 /* True when a block of that class, or a large one, is what a request of this size would be given. */
@@ -247,9 +247,9 @@ LM_PUBLIC void *loam_classes_realloc(struct loam_classes *table, void *block, si
         loam_classes_free(table, block);
         return NULL;
     }
-    lm_classes_enter(table);
+    lm_block_enter(&table->lock);
     resized = classes_resize(table, block, size);
-    lm_classes_leave(table);
+    lm_block_leave(&table->lock);
     return resized;
 }
 
@@ -259,9 +259,9 @@ LM_PUBLIC size_t loam_classes_usable_size(struct loam_classes *table, const void
 
     if (!block)
         return 0;
-    lm_classes_enter(table);
+    lm_block_enter(&table->lock);
     usable = classes_find(table, block).usable;
-    lm_classes_leave(table);
+    lm_block_leave(&table->lock);
     return usable;
 }
 

@@ -52,8 +52,7 @@ struct classes_move {
 
 struct loam_classes {
     struct lm_store store; /* first: it begins the home */
-    struct lm_lock lock;
-    bool locked;
+    struct lm_block_lock lock;
     unsigned count;   /* of classes */
     size_t max_bytes; /* of a block in a slab */
     size_t slab_bytes;
@@ -72,18 +71,6 @@ struct loam_classes {
     struct lm_index_entry first_large[CLASSES_INDEX_PLACES];
     struct classes_class class[CLASSES_MOST];
 };
-
-LM_INLINE void lm_classes_enter(struct loam_classes *table)
-{
-    if (table->locked)
-        lm_lock_take(&table->lock);
-}
-
-LM_INLINE void lm_classes_leave(struct loam_classes *table)
-{
-    if (table->locked)
-        lm_lock_release(&table->lock);
-}
 
 LM_INLINE struct classes_class *lm_classes_class_of(const struct lm_tray *tray)
 {

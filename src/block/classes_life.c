@@ -108,8 +108,7 @@ static void classes_build(struct loam_classes *table, const size_t *stride, size
 
 static void classes_fill(struct loam_classes *table, const struct loam_classes_options *options)
 {
-    table->lock = (struct lm_lock)LM_LOCK_INIT(LM_RANK_BLOCK);
-    table->locked = options->locked != 0;
+    table->lock = (struct lm_block_lock)LM_BLOCK_LOCK_INIT(options->locked != 0);
     table->evict = options->evict;
     table->arg = options->arg;
     table->key[0] = lm_os_random((uintptr_t)table);
@@ -200,18 +199,18 @@ LM_PUBLIC size_t loam_classes_trim(struct loam_classes *table)
     struct lm_tray *tray;
     size_t bytes = 0;
 
-    lm_classes_enter(table);
+    lm_block_enter(&table->lock);
     for (; (tray = lm_classes_find_empty(table)) != NULL; bytes += table->slab_bytes)
         lm_classes_return(table, tray);
-    lm_classes_leave(table);
+    lm_block_leave(&table->lock);
     return bytes;
 }
 
 LM_PUBLIC void loam_classes_limit(struct loam_classes *table, size_t limit_bytes)
 {
-    lm_classes_enter(table);
+    lm_block_enter(&table->lock);
     table->store.limit_bytes = limit_bytes ? limit_bytes : CLASSES_NO_LIMIT;
-    lm_classes_leave(table);
+    lm_block_leave(&table->lock);
 }
 
 /* -- slabs, seen from a hook ---------------------------------------------------------------------------------------- */
@@ -228,9 +227,9 @@ LM_PUBLIC void loam_classes_slab_each(struct loam_classes *table, struct loam_cl
     size_t cell = 0, bytes = lm_classes_usable(lm_classes_class_of(tray));
 
     for (;; cell++) {
-        lm_classes_enter(table);
+        lm_block_enter(&table->lock);
         cell = lm_tray_next_live(tray, cell);
-        lm_classes_leave(table);
+        lm_block_leave(&table->lock);
         if (cell == tray->cells)
             return;
         visit((char *)lm_tray_cell(tray, cell) + CLASSES_COOKIE_BYTES, bytes, arg);
@@ -241,9 +240,9 @@ LM_PUBLIC size_t loam_classes_slab_live(struct loam_classes *table, struct loam_
 {
     size_t live;
 
-    lm_classes_enter(table);
+    lm_block_enter(&table->lock);
     live = classes_slab(slab)->live;
-    lm_classes_leave(table);
+    lm_block_leave(&table->lock);
     return live;
 }
 
@@ -255,7 +254,7 @@ LM_PUBLIC int loam_classes_stats(struct loam_classes *table, struct loam_classes
         errno = EINVAL;
         return -1;
     }
-    lm_classes_enter(table);
+    lm_block_enter(&table->lock);
     *out = (struct loam_classes_figures){
         .struct_bytes = sizeof *out,
         .limit_bytes = table->store.limit_bytes,
@@ -276,14 +275,14 @@ LM_PUBLIC int loam_classes_stats(struct loam_classes *table, struct loam_classes
         out->empty_slabs += table->class[i].shelf.empties;
     }
     memcpy(out->name, table->name, sizeof out->name);
-    lm_classes_leave(table);
+    lm_block_leave(&table->lock);
     return 0;
 }
 
 LM_PUBLIC void loam_classes_each(
     struct loam_classes *table, void (*visit)(const struct loam_classes_class *figures, void *arg), void *arg)
 {
-    lm_classes_enter(table);
+    lm_block_enter(&table->lock);
     for (unsigned i = 0; i < table->count; i++) {
         const struct classes_class *class = &table->class[i];
         const struct loam_classes_class figures = {
@@ -302,7 +301,7 @@ LM_PUBLIC void loam_classes_each(
 
         visit(&figures, arg);
     }
-    lm_classes_leave(table);
+    lm_block_leave(&table->lock);
 }
 
 /* -- the check ------------------------------------------------------------------------------------------------------------ */
@@ -365,7 +364,7 @@ LM_PUBLIC int loam_classes_check(struct loam_classes *table)
     size_t slabs = 0;
     int line;
 
-    lm_classes_enter(table);
+    lm_block_enter(&table->lock);
     line = lm_index_check(&table->index);
     if (!line)
         line = classes_check_slabs(table, &slabs);
@@ -375,6 +374,6 @@ LM_PUBLIC int loam_classes_check(struct loam_classes *table)
         line = lm_store_check(&table->store,
             table->index.used * table->slab_bytes + table->large_bytes + lm_index_mapped_bytes(&table->index) +
                 lm_index_mapped_bytes(&table->large));
-    lm_classes_leave(table);
+    lm_block_leave(&table->lock);
     return line;
 }

@@ -143,9 +143,9 @@ static bool move_evict(struct loam_classes *table, struct lm_tray *tray)
     live = tray->live;
     table->moves = &move;
     table->evictions++;
-    lm_classes_leave(table);
+    lm_block_leave(&table->lock);
     table->evict(table, (struct loam_classes_slab *)(void *)tray, table->arg);
-    lm_classes_enter(table);
+    lm_block_enter(&table->lock);
     while (*link != &move)
         link = &(*link)->next;
     *link = move.next;

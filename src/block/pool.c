@@ -110,7 +110,7 @@ static _Noreturn LM_COLD void pool_misuse(struct loam_pool *pool, const void *p)
     if (tray)
         fault = lm_tray_find(tray, pool->head.magic, p, &cell) ? "double free, or never allocated"
                                                                : "not the start of an object";
-    lm_pool_leave(pool);
+    lm_block_leave(&pool->lock);
     lm_block_misuse("pool", fault, p);
 }
 
@@ -138,18 +138,18 @@ LM_PUBLIC void *loam_pool_alloc_slow(struct loam_pool *pool)
 {
     void *object;
 
-    lm_pool_enter(pool);
+    lm_block_enter(&pool->lock);
     object = pool_take(pool);
-    lm_pool_leave(pool);
+    lm_block_leave(&pool->lock);
     if (object && pool->construct && pool->construct(object, pool->arg) != 0) {
         size_t cell;
         int saved = errno;
 
-        lm_pool_enter(pool);
+        lm_block_enter(&pool->lock);
         struct lm_tray *tray = pool_prove(pool, object, &cell);
 
         pool_put(pool, tray, cell);
-        lm_pool_leave(pool);
+        lm_block_leave(&pool->lock);
         errno = saved;
         return NULL;
     }
@@ -165,16 +165,16 @@ LM_PUBLIC void loam_pool_free_slow(struct loam_pool *pool, void *object)
 
     if (!object)
         return;
-    lm_pool_enter(pool);
+    lm_block_enter(&pool->lock);
     tray = pool_prove(pool, object, &cell);
     if (pool->destruct) {
-        lm_pool_leave(pool);
+        lm_block_leave(&pool->lock);
         pool->destruct(object, pool->arg);
-        lm_pool_enter(pool);
+        lm_block_enter(&pool->lock);
         tray = pool_prove(pool, object, &cell);
     }
     pool_put(pool, tray, cell);
-    lm_pool_leave(pool);
+    lm_block_leave(&pool->lock);
     errno = saved;
 }
 
@@ -230,7 +230,7 @@ LM_PUBLIC size_t loam_pool_alloc_batch(struct loam_pool *pool, size_t count, voi
     }
     while (made < count && pool->head.top != pool->head.bottom)
         out[made++] = loam_pool_alloc(pool);
-    lm_pool_enter(pool);
+    lm_block_enter(&pool->lock);
     while (made < count && (out[made] = pool_take(pool)) != NULL) {
         uint64_t bits = *pool->shelf.word;
 
@@ -238,18 +238,18 @@ LM_PUBLIC size_t loam_pool_alloc_batch(struct loam_pool *pool, size_t count, voi
             out[made++] = pool->shelf.base + lm_lowest_bit(bits) * pool->head.stride;
         *pool->shelf.word = bits;
     }
-    lm_pool_leave(pool);
+    lm_block_leave(&pool->lock);
     return made;
 }
 
 LM_PUBLIC void loam_pool_free_batch(struct loam_pool *pool, size_t count, void **objects)
 {
-    if (pool->destruct || !pool->locked) {
+    if (pool->destruct || !pool->lock.is_used) {
         for (size_t i = 0; i < count; i++)
             loam_pool_free(pool, objects[i]);
         return;
     }
-    lm_pool_enter(pool);
+    lm_block_enter(&pool->lock);
     for (size_t i = 0; i < count; i++)
         if (objects[i]) {
             size_t cell;
@@ -257,7 +257,7 @@ LM_PUBLIC void loam_pool_free_batch(struct loam_pool *pool, size_t count, void *
 
             pool_put(pool, tray, cell);
         }
-    lm_pool_leave(pool);
+    lm_block_leave(&pool->lock);
 }
 
 size_t lm_pool_count_live(const struct loam_pool *pool)
@@ -274,12 +274,12 @@ LM_PUBLIC int loam_pool_reserve(struct loam_pool *pool, size_t objects)
     size_t free;
     bool grown = true;
 
-    lm_pool_enter(pool);
+    lm_block_enter(&pool->lock);
     free = (size_t)pool->shelf.trays * pool->shelf.cells - lm_pool_count_live(pool);
     for (; free < objects && grown; free += pool->shelf.cells)
         grown = pool_grow(pool);
     lm_pool_refresh(pool);
-    lm_pool_leave(pool);
+    lm_block_leave(&pool->lock);
     return grown ? 0 : -1;
 }
 
@@ -287,13 +287,13 @@ LM_PUBLIC size_t loam_pool_trim(struct loam_pool *pool)
 {
     size_t bytes = 0;
 
-    lm_pool_enter(pool);
+    lm_block_enter(&pool->lock);
     if (!pool->walks) {
         lm_pool_flush(pool);
         lm_shelf_retire(&pool->shelf); /* it may be empty */
         bytes = lm_pool_shed(pool, 0);
     }
-    lm_pool_leave(pool);
+    lm_block_leave(&pool->lock);
     return bytes;
 }
 
@@ -302,9 +302,9 @@ LM_PUBLIC int loam_pool_owns(struct loam_pool *pool, const void *p)
     size_t cell;
     bool owns;
 
-    lm_pool_enter(pool);
+    lm_block_enter(&pool->lock);
     owns = pool_find(pool, p, &cell) != NULL;
-    lm_pool_leave(pool);
+    lm_block_leave(&pool->lock);
     return owns;
 }
 
@@ -356,18 +356,18 @@ LM_PUBLIC void loam_pool_each(struct loam_pool *pool, void (*visit)(void *object
 {
     struct pool_walk walk = {.visit = visit, .arg = arg};
 
-    lm_pool_enter(pool);
+    lm_block_enter(&pool->lock);
     pool_walk(pool, &walk);
-    lm_pool_leave(pool);
+    lm_block_leave(&pool->lock);
 }
 
 LM_PUBLIC size_t loam_pool_free_if(struct loam_pool *pool, int (*dead)(void *object, void *arg), void *arg)
 {
     struct pool_walk walk = {.dead = dead, .arg = arg};
 
-    lm_pool_enter(pool);
+    lm_block_enter(&pool->lock);
     pool_walk(pool, &walk);
-    lm_pool_leave(pool);
+    lm_block_leave(&pool->lock);
     return walk.freed;
 }
 

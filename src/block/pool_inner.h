@@ -15,10 +15,10 @@ enum { POOL_INDEX_PLACES = 64, POOL_NAME_BYTES = 32, POOL_RECENT = 1024, POOL_RE
 struct loam_pool {
     struct loam_pool_head head; /* the common path's, which is in <loam/pool.h> */
     /* all else */
-    bool locked, slow;
+    bool slow;
     uint32_t walks; /* no tray may go meanwhile */
     size_t tray_bytes, tray_align, keep_bytes;
-    struct lm_lock lock;
+    struct lm_block_lock lock;
     struct lm_shelf shelf;
     struct lm_index index;
     struct lm_list batches; /* in the order in which they were made */
@@ -37,18 +37,6 @@ struct loam_pool {
 LM_INLINE uintptr_t lm_pool_key(const struct loam_pool *pool, const void *p)
 {
     return lm_align_down((uintptr_t)p, pool->tray_align);
-}
-
-LM_INLINE void lm_pool_enter(struct loam_pool *pool)
-{
-    if (pool->locked)
-        lm_lock_take(&pool->lock);
-}
-
-LM_INLINE void lm_pool_leave(struct loam_pool *pool)
-{
-    if (pool->locked)
-        lm_lock_release(&pool->lock);
 }
 
 _Static_assert(sizeof(struct loam_pool_entry) == sizeof(struct lm_index_entry) &&

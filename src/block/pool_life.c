@@ -75,12 +75,11 @@ LM_PUBLIC struct loam_pool *loam_pool_create_with(const struct loam_pool_options
     pool->tray_align = (size_t)1 << lm_log2_ceil(tray_bytes);
     pool->head.shift = lm_log2_ceil(tray_bytes) - lm_log2_floor(sizeof *pool->head.entry);
     pool->keep_bytes = lm_max(options->keep_bytes ? options->keep_bytes : POOL_KEEP_BYTES, tray_bytes);
-    pool->lock = (struct lm_lock)LM_LOCK_INIT(LM_RANK_BLOCK);
-    pool->locked = options->locked != 0;
+    pool->lock = (struct lm_block_lock)LM_BLOCK_LOCK_INIT(options->locked != 0);
     pool->construct = options->construct;
     pool->destruct = options->destruct;
     pool->arg = options->arg;
-    pool->slow = pool->locked || pool->construct || pool->destruct;
+    pool->slow = pool->lock.is_used || pool->construct || pool->destruct;
     pool->head.limit = pool->recent + (pool->slow ? 1 : pool_recent_most(pool->keep_bytes / stride));
     pool->head.cells_bytes = pool->slow ? 0 : pool->shelf.cells * stride;
     pool_name(pool, options->name);
@@ -136,7 +135,7 @@ LM_PUBLIC int loam_pool_stats(struct loam_pool *pool, struct loam_pool_figures *
         errno = EINVAL;
         return -1;
     }
-    lm_pool_enter(pool);
+    lm_block_enter(&pool->lock);
     lm_pool_flush(pool);
     lm_pool_shed(pool, pool->keep_bytes);
     *out = (struct loam_pool_figures){
@@ -157,7 +156,7 @@ LM_PUBLIC int loam_pool_stats(struct loam_pool *pool, struct loam_pool_figures *
     if (pool->shelf.current && lm_tray_count(pool->shelf.current) == 0)
         out->empty_batches++;
     memcpy(out->name, pool->name, sizeof out->name);
-    lm_pool_leave(pool);
+    lm_block_leave(&pool->lock);
     return 0;
 }
 
@@ -221,7 +220,7 @@ LM_PUBLIC int loam_pool_check(struct loam_pool *pool)
 {
     int line;
 
-    lm_pool_enter(pool);
+    lm_block_enter(&pool->lock);
     line = pool_check_recent(pool);
     if (!line) {
         lm_pool_flush(pool); /* trays then count as their bits say */
@@ -231,6 +230,6 @@ LM_PUBLIC int loam_pool_check(struct loam_pool *pool)
         line = __LINE__;
     if (!line && (pool->walks || pool->head.stride != pool->shelf.stride || pool->head.magic != pool->shelf.magic))
         line = __LINE__;
-    lm_pool_leave(pool);
+    lm_block_leave(&pool->lock);
     return line;
 }

@@ -1,15 +1,5 @@
 /* With audit, the report of a double free names the calls that the object has seen, newest first. */
-#include "common_death.h"
-
-#include <loam/cache.h>
-
-static struct loam_cache *make(size_t size)
-{
-    struct loam_cache_options options = {
-        .struct_bytes = sizeof options, .name = "mine", .size_bytes = size, .flags = LOAM_CACHE_AUDIT};
-
-    return loam_cache_create_with(&options);
-}
+#include "common_cache.h"
 
 static struct loam_cache *cache;
 
@@ -22,7 +12,7 @@ static void misuse(size_t size)
 {
     void *p;
 
-    cache = make(size);
+    cache = cache_with(size, (struct loam_cache_options){.flags = LOAM_CACHE_AUDIT});
     p = loam_cache_alloc(cache);
     in_thread(free_it, p);
     loam_cache_free(cache, hide(p));

@@ -1,11 +1,9 @@
 /* A cache destroyed while one of its objects is live. */
-#include "common_death.h"
-
-#include <loam/cache.h>
+#include "common_cache.h"
 
 static void misuse(size_t size)
 {
-    struct loam_cache *cache = loam_cache_create("mine", size, 0, NULL, NULL, NULL, NULL);
+    struct loam_cache *cache = cache_of(size);
     void *p = loam_cache_alloc(cache);
 
     loam_cache_free(cache, loam_cache_alloc(cache));

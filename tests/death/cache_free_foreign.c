@@ -1,12 +1,11 @@
 /* What is no object of the cache: an object of another cache, a block of malloc, the stack. */
-#include "common_death.h"
+#include "common_cache.h"
 
-#include <loam/cache.h>
 #include <loam/loam.h>
 
 static void misuse_of_other(size_t size)
 {
-    struct loam_cache *cache = loam_cache_create("mine", size, 0, NULL, NULL, NULL, NULL);
+    struct loam_cache *cache = cache_of(size);
     struct loam_cache *other = loam_cache_create("other", size, 0, NULL, NULL, NULL, NULL);
     void *p = loam_cache_alloc(other);
 
@@ -17,7 +16,7 @@ static void misuse_of_other(size_t size)
 
 static void misuse_of_block(size_t size)
 {
-    struct loam_cache *cache = loam_cache_create("mine", size, 0, NULL, NULL, NULL, NULL);
+    struct loam_cache *cache = cache_of(size);
 
     loam_cache_free(cache, loam_cache_alloc(cache));
     loam_cache_free(cache, hide(loam_malloc(size)));
@@ -25,9 +24,7 @@ static void misuse_of_block(size_t size)
 
 static void misuse_of_stack(size_t size)
 {
-    struct loam_cache_options options = {
-        .struct_bytes = sizeof options, .name = "mine", .size_bytes = size, .source = loam_source_os()};
-    struct loam_cache *cache = loam_cache_create_with(&options);
+    struct loam_cache *cache = cache_with(size, (struct loam_cache_options){.source = loam_source_os()});
     char here[64];
 
     loam_cache_free(cache, loam_cache_alloc(cache));

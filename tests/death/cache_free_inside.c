@@ -1,11 +1,9 @@
 /* A pointer into an object, which is none that starts there: near its start, and far, in a later granule. */
-#include "common_death.h"
-
-#include <loam/cache.h>
+#include "common_cache.h"
 
 static void misuse(size_t size)
 {
-    struct loam_cache *cache = loam_cache_create("mine", size + 16, 0, NULL, NULL, NULL, NULL);
+    struct loam_cache *cache = cache_of(size + 16);
 
     loam_cache_free(cache, loam_cache_alloc(cache));
     loam_cache_free(cache, (char *)hide(loam_cache_alloc(cache)) + 8);
@@ -13,11 +11,9 @@ static void misuse(size_t size)
 
 static void misuse_far(size_t size)
 {
-    struct loam_cache_options options = {.struct_bytes = sizeof options, .name = "mine", .size_bytes = size + 16};
-    struct loam_cache *cache;
+    struct loam_cache *cache =
+        cache_with(size + 16, (struct loam_cache_options){.source = size % 2 ? loam_source_os() : NULL});
 
-    options.source = size % 2 ? loam_source_os() : NULL;
-    cache = loam_cache_create_with(&options);
     loam_cache_free(cache, (char *)hide(loam_cache_alloc(cache)) + size / 2 + 1);
 }
 

@@ -1,13 +1,9 @@
 /* An address where an object of the cache could be, but was never allocated. */
-#include "common_death.h"
-
-#include <loam/cache.h>
+#include "common_cache.h"
 
 static void misuse(size_t size)
 {
-    struct loam_cache_options options = {
-        .struct_bytes = sizeof options, .name = "mine", .size_bytes = size, .slab_bytes = 16 * size};
-    struct loam_cache *cache = loam_cache_create_with(&options);
+    struct loam_cache *cache = cache_with(size, (struct loam_cache_options){.slab_bytes = 16 * size});
     struct loam_cache_figures figures = {.struct_bytes = sizeof figures};
 
     loam_cache_stats(cache, &figures);

@@ -1,12 +1,11 @@
 /* An object of a cache given to loam_free. */
-#include "common_death.h"
+#include "common_cache.h"
 
-#include <loam/cache.h>
 #include <loam/loam.h>
 
 static void misuse(size_t size)
 {
-    struct loam_cache *cache = loam_cache_create("mine", size, 0, NULL, NULL, NULL, NULL);
+    struct loam_cache *cache = cache_of(size);
 
     loam_free(hide(loam_cache_alloc(cache)));
 }
