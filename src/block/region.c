@@ -33,49 +33,62 @@ LM_INLINE void region_count(struct lm_region_view v, uint32_t units)
         v.region->peak_units = used;
 }
 
-/* Takes `units` out of the start of a free block that was found. Damage: it becomes a bad one, and nothing is done. */
-LM_INLINE void region_cut(struct lm_region_view v, struct lm_region_hole *hole, uint32_t units)
+/* Takes a free block that was found. Damage: it becomes a bad one, and nothing is done. */
+LM_INLINE void region_cut_whole(struct lm_region_view v, struct lm_region_hole *hole)
 {
-    uint32_t rest = hole->units - units, behind = hole->unit + hole->units;
-    bool tells = rest <= v.least; /* else the tag behind stays as it is */
-    bool stays = false;           /* the rest, in the list */
-    uint64_t word = 0;
-    unsigned bin = 0;
+    uint32_t behind = hole->unit + hole->units;
 
-    if (tells)
-        word = lm_region_read(v, behind);
-    if ((tells && !region_agrees(v, word, hole->units)) || !index_can_remove(v, hole->unit, hole->units, &hole->knot)) {
+    if (!region_agrees(v, lm_region_read(v, behind), hole->units) ||
+        !index_can_remove(v, hole->unit, hole->units, &hole->knot)) {
         hole->what = LM_REGION_BAD;
         return;
     }
-    if (rest < v.least) {
-        units += rest;
-        rest = 0;
-    }
-    if (rest) {
-        bin = index_bin(v, rest);
-        stays = index_is_place(v, &hole->knot, bin);
-        if (!stays && !index_can_insert(v, hole->unit + units, rest, bin)) {
-            hole->what = LM_REGION_BAD;
-            return;
-        }
+    index_remove(v, hole->unit, &hole->knot);
+    lm_region_flag(v, hole->unit, 0, LM_REGION_USED);
+    lm_region_flag(v, behind, LM_REGION_USED | lm_region_behind(v, hole->units), LM_REGION_USED);
+    region_count(v, hole->units);
+    if (v.is_tree)
+        v.region->rover = behind;
+}
+
+/* The same for its first `units`; the rest, which is a whole block, stays free. */
+LM_INLINE void region_cut_part(struct lm_region_view v, struct lm_region_hole *hole, uint32_t units)
+{
+    uint32_t rest = hole->units - units, start = hole->unit + units, behind = start + rest;
+    unsigned bin = index_bin(v, rest);
+    bool stays = index_is_place(v, &hole->knot, bin),
+         tells = lm_region_is_tiny(v, rest); /* else it says PREV_FREE already */
+
+    if ((tells && !region_agrees(v, lm_region_read(v, behind), hole->units)) ||
+        !index_can_remove(v, hole->unit, hole->units, &hole->knot) ||
+        (!stays && !index_can_insert(v, start, rest, bin))) {
+        hole->what = LM_REGION_BAD;
+        return;
     }
     if (!stays)
         index_remove(v, hole->unit, &hole->knot);
-    if (rest)
-        lm_region_write(v, hole->unit + units, rest, 0);
+    lm_region_write(v, start, rest, 0);
     lm_region_write(v, hole->unit, units, LM_REGION_USED);
     if (tells)
-        lm_region_write(v, behind, lm_region_length(word), LM_REGION_USED | (rest ? lm_region_behind(v, rest) : 0));
+        lm_region_flag(
+            v, behind, LM_REGION_USED | LM_REGION_PREV_FREE, LM_REGION_USED | LM_REGION_PREV_FREE | LM_REGION_TINY);
     if (stays) {
-        index_write_footer(v, hole->unit + units, rest);
-        lm_region_bins_replace(v, &hole->knot, hole->unit + units);
-    } else if (rest) {
-        index_insert(v, hole->unit + units, rest, bin);
+        index_write_footer(v, start, rest);
+        lm_region_bins_replace(v, &hole->knot, start);
+    } else {
+        index_insert(v, start, rest, bin);
     }
     region_count(v, units);
     if (v.is_tree)
-        v.region->rover = hole->unit + units;
+        v.region->rover = start;
+}
+
+LM_INLINE void region_cut(struct lm_region_view v, struct lm_region_hole *hole, uint32_t units)
+{
+    if (hole->units - units < v.least)
+        region_cut_whole(v, hole);
+    else
+        region_cut_part(v, hole, units);
 }
 
 /* The same after `gap` units that stay free. */
@@ -291,12 +304,10 @@ LM_INLINE bool region_release_with(
     unsigned bin = index_bin(v, units);
     bool stays = (has_before || has_behind) && /* a long block that becomes little longer, in the list */
         index_is_place(v, has_before ? &place->before_knot : &place->behind_knot, bin);
-    uint64_t word = place->behind;
 
     if (tells) {
         behind += place->behind_units;
-        word = lm_region_read(v, behind);
-        if (!region_agrees(v, word, place->behind_units))
+        if (!region_agrees(v, lm_region_read(v, behind), place->behind_units))
             return false;
     }
     if (!stays && !index_can_insert(v, start, units, bin))
@@ -307,15 +318,21 @@ LM_INLINE bool region_release_with(
         index_remove(v, place->unit + place->units, &place->behind_knot);
     if (has_before) /* the next store takes it out of the chain, where its tag must not be left as a live block's */
         v.region->sliding = place->unit;
-    lm_region_write(v, start, units, 0);
+    if (has_before || has_behind)
+        lm_region_write(v, start, units, 0);
+    else
+        lm_region_flag(v, start, LM_REGION_USED, 0);
     if (has_before) {
         region_wipe(v, place->unit);
         v.region->sliding = 0;
     }
     if (has_behind)
         region_wipe(v, place->unit + place->units);
-    if (tells || !has_behind)
-        lm_region_write(v, behind, lm_region_length(word), LM_REGION_USED | lm_region_behind(v, units));
+    if (tells)
+        lm_region_flag(
+            v, behind, LM_REGION_USED | LM_REGION_PREV_FREE | LM_REGION_TINY, LM_REGION_USED | LM_REGION_PREV_FREE);
+    else if (!has_behind)
+        lm_region_flag(v, behind, LM_REGION_USED, LM_REGION_USED | lm_region_behind(v, units));
     if (stays)
         index_write_footer(v, start, units);
     else

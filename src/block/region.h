@@ -245,13 +245,22 @@ LM_INLINE void lm_region_write(struct lm_region_view v, uint32_t unit, uint32_t 
     __atomic_store_n(lm_region_tag(v, unit), tag, __ATOMIC_RELEASE);
 }
 
+/* Changes the flags alone, of a tag that has been proved to have those. */
+LM_INLINE void lm_region_flag(struct lm_region_view v, uint32_t unit, unsigned from, unsigned to)
+{
+    uint64_t *tag = lm_region_tag(v, unit),
+             change = (lm_region_word(0, to) - lm_region_word(0, from)) * LM_REGION_SPREAD;
+
+    __atomic_store_n(tag, *tag + change, __ATOMIC_RELEASE);
+}
+
 /* What the tag behind a free block of that length says about it. */
 LM_INLINE unsigned lm_region_behind(struct lm_region_view v, uint32_t units)
 {
     return lm_region_is_tiny(v, units) ? LM_REGION_PREV_FREE | LM_REGION_TINY : LM_REGION_PREV_FREE;
 }
 
-/* Sets what a tag, which now reads as `word`, says about the block before it; its own length and use stay. */
+/* Sets what a tag, which now reads as `word`, says about the block before it; its length and use stay. */
 LM_INLINE void lm_region_tell(struct lm_region_view v, uint32_t unit, uint64_t word, unsigned flags)
 {
     lm_region_write(v, unit, lm_region_length(word), (lm_region_flags(word) & LM_REGION_USED) | flags);

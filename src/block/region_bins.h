@@ -106,7 +106,7 @@ LM_INLINE bool lm_region_bins_can_remove(struct lm_region_view v, uint32_t unit,
     uint32_t prev = lm_region_veiled(v, knot->prev);
 
     v.region->none.prev = lm_region_veiled(v, unit);
-    return lm_region_is_link(v, knot->next) && lm_region_is_link(v, prev) &&
+    return lm_region_is_link(v, knot->next) && (prev == lm_region_none(v) || lm_region_is_link(v, prev)) &&
         LM_LIKELY(lm_region_links(v, knot->next)->prev == lm_region_veiled(v, unit)) &&
         LM_LIKELY(*knot->forward == unit);
 }
