@@ -48,14 +48,18 @@ static void depot_kill(struct depot_visit *visit, struct lm_magazine *m)
 static void depot_grow(struct depot_visit *visit)
 {
     struct lm_cache_depot *depot = visit->depot;
+    uint32_t rounds = __atomic_load_n(&depot->rounds, __ATOMIC_RELAXED);
     struct lm_magazine *m;
 
-    __atomic_store_n(&depot->rounds, (uint32_t)lm_min(2 * depot->rounds, depot->rounds_most), __ATOMIC_RELAXED);
+    if (rounds == depot->rounds_most ||
+        !__atomic_compare_exchange_n(&depot->rounds, &rounds, (uint32_t)lm_min(2 * rounds, depot->rounds_most), false,
+            __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+        return; /* another does it at this moment */
     while ((m = lm_magazines_get(&depot->empty)) != NULL)
         depot_kill(visit, m);
 }
 
-/* Somebody else is at the depot, too. Two that come to the same conclusion at once grow it twice. */
+/* Somebody else is at the depot, too. */
 static void depot_contend(struct depot_visit *visit)
 {
     struct lm_cache_depot *depot = visit->depot;
@@ -68,8 +72,7 @@ static void depot_contend(struct depot_visit *visit)
     }
     if (__atomic_add_fetch(&depot->window_contended, 1, __ATOMIC_RELAXED) >= DEPOT_CONTENTION) {
         __atomic_store_n(&depot->window_contended, 0, __ATOMIC_RELAXED);
-        if (__atomic_load_n(&depot->rounds, __ATOMIC_RELAXED) < depot->rounds_most)
-            depot_grow(visit);
+        depot_grow(visit);
     }
 }
 
