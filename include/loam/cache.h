@@ -113,7 +113,7 @@ struct loam_cache_figures {
     size_t depot_full, depot_empty;   /* magazines */
     uint64_t constructed, destructed; /* calls so far; without hooks, objects carved and given back */
     uint64_t exchanges;               /* visits to the depot */
-    uint64_t contended;               /* of these, that found it locked */
+    uint64_t contended;               /* of these, that found another there */
     uint64_t refused;                 /* requests that failed */
     uint64_t reaped_bytes;            /* slabs given back so far */
 };
