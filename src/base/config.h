@@ -31,13 +31,14 @@ struct lm_config {
     size_t arena_bytes;    /* address space of the first arena; smaller under limits */
     size_t slab_max_bytes; /* blocks above it have spans */
     size_t large_bytes;    /* blocks above it are huge: mappings of their own */
+    size_t remap_bytes;    /* a block that realloc grows beyond it becomes a mapping, which moves by page tables */
     size_t classes;        /* size classes a doubling: 8, 4, 2 or 1 */
     size_t carve_bytes;    /* of a fresh slab, linked at a time */
     size_t purge_ms;       /* freed spans are returned to the OS after this delay */
     size_t dirty_bytes;    /* freed bytes kept at the most; 0: derived from the memory limit */
     size_t scavenge_ms;    /* a thread returns memory after this delay; 0: none */
     size_t huge_bytes;     /* an arena that has grown beyond it asks for huge pages; 0: never */
-    size_t prefault_bytes; /* of a fresh slab or block, populated at once; 0: none */
+    size_t prefault_bytes; /* of a fresh slab, populated at once; or of a block; 0: none */
     size_t reserve_bytes;  /* populated and locked at the start, never returned */
     size_t remote_batch;   /* frees of other threads' blocks gathered by slab before they travel */
     size_t cache;          /* enum lm_cache: blocks are cached by thread, by CPU, or as the number of threads has it */

@@ -8,6 +8,8 @@
 #include <errno.h>
 #include <limits.h>
 
+enum { GROWN = 8 }; /* slabs of a class, after which it is believed that it will go on growing */
+
 __thread struct lm_fast *lm_heap_self = (struct lm_fast *)&lm_heap_none;
 
 const struct lm_span lm_slab_none;
@@ -172,6 +174,20 @@ void lm_heap_release_current(struct lm_heap *heap)
     }
 }
 
+/* A new slab, or NULL with ENOMEM. Of a class that has grown already the heap is going to use all of it. */
+static struct lm_span *heap_new_slab(struct lm_heap *heap, unsigned size_class)
+{
+    struct lm_span *slab = lm_slab_create(size_class, heap->colour++, lm_heap_tag(heap));
+
+    if (slab && lm_config.prefault_bytes) {
+        if (heap->grown[size_class] < GROWN)
+            heap->grown[size_class]++;
+        else if (slab->flags & LM_SLAB_ZEROED)
+            slab->flags |= LM_SLAB_AHEAD;
+    }
+    return slab;
+}
+
 /* A slab of the class with something to give, or NULL with ENOMEM. */
 static struct lm_span *heap_next_slab(struct lm_heap *heap, unsigned size_class)
 {
@@ -191,11 +207,11 @@ static struct lm_span *heap_next_slab(struct lm_heap *heap, unsigned size_class)
     if (lm_page_would_rise())
         lm_heap_sweep_some(heap, true);
     lm_remote_flush(heap); /* a heap that grows is a good moment to let go of what is others' */
-    slab = lm_slab_create(size_class, heap->colour++, lm_heap_tag(heap));
+    slab = heap_new_slab(heap, size_class);
     if (!slab && !(heap->tag & LM_TAG_CPU) && lm_heap_trim(0) > 0) /* a trim would take the CPU's lock */
-        slab = lm_slab_create(size_class, heap->colour++, lm_heap_tag(heap));
+        slab = heap_new_slab(heap, size_class);
     if (!slab && lm_memory_is_short())
-        slab = lm_slab_create(size_class, heap->colour++, lm_heap_tag(heap));
+        slab = heap_new_slab(heap, size_class);
     return slab;
 }
 

@@ -11,8 +11,6 @@
 #include <errno.h>
 #include <string.h>
 
-enum { GROW_BY_REMAP = 256 << 10 }; /* bytes: below it a copy is cheaper than mapping calls */
-
 static void *resize_move(void *p, size_t old_bytes, size_t size, bool to_huge)
 {
     void *q = NULL;
@@ -40,7 +38,7 @@ static void *resize_large(struct lm_span *span, void *p, size_t size)
     if (granules < span->granules)
         lm_span_shrink(span, granules);
     else if (granules > span->granules && !lm_span_grow(span, granules))
-        return resize_move(p, span->large.bytes, size, size >= GROW_BY_REMAP && !lm_config.reserve_bytes);
+        return resize_move(p, span->large.bytes, size, size >= lm_config.remap_bytes && !lm_config.reserve_bytes);
     if (lm_config.stats) {
         lm_count_free(span->large.bytes);
         lm_count_malloc(size, bytes);
@@ -64,9 +62,9 @@ void *lm_heap_realloc(void *p, size_t size)
         void *q = NULL;
 
         bytes = lm_huge_usable(p);
-        if (size > GROW_BY_REMAP / 2)
+        if (size > lm_config.remap_bytes / 2)
             q = lm_huge_resize(p, size);
-        return q ? q : resize_move(p, bytes, size, size > GROW_BY_REMAP / 2);
+        return q ? q : resize_move(p, bytes, size, size > lm_config.remap_bytes / 2);
     }
     if (lm_span_is_private(span))
         return lm_private_resize(span, p, size);

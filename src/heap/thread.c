@@ -10,6 +10,7 @@
 
 #include <limits.h>
 #include <pthread.h>
+#include <string.h>
 
 #ifndef PTHREAD_DESTRUCTOR_ITERATIONS
 #define PTHREAD_DESTRUCTOR_ITERATIONS 4
@@ -56,6 +57,7 @@ static struct lm_heap *heap_obtain(void)
     }
     lm_lock_release(&lm_heaps_lock);
     if (heap) {
+        memset(heap->grown, 0, sizeof heap->grown);
         __atomic_store_n(&heap->mailbox, 0, __ATOMIC_RELEASE); /* opens it again */
         return heap;
     }

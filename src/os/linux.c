@@ -150,9 +150,15 @@ void lm_os_advise_huge(void *p, size_t bytes)
 
 bool lm_os_populate(void *p, size_t bytes)
 {
+    static bool unknown; /* atomic; a hint: the kernel is older than 5.14 */
     int saved = errno;
-    bool done = madvise(p, bytes, MADV_POPULATE_WRITE) == 0;
+    bool done;
 
+    if (__atomic_load_n(&unknown, __ATOMIC_RELAXED))
+        return false;
+    done = madvise(p, bytes, MADV_POPULATE_WRITE) == 0;
+    if (!done && errno == EINVAL)
+        __atomic_store_n(&unknown, true, __ATOMIC_RELAXED);
     os_count(LM_OS_ADVISE, done, bytes);
     errno = saved;
     return done;

@@ -174,12 +174,24 @@ static bool arena_commit(struct lm_arena *arena, uint32_t granules)
     return true;
 }
 
+/* By how much the frontier moves. Where huge pages are asked for, by an eighth only, for the buddy would place spans at either end
+ * of a step; and up to the end of a huge page: what lies in one that is not whole yet would get small pages. */
+static uint32_t arena_step(const struct lm_arena *arena, uint32_t granules)
+{
+    size_t used = arena->frontier - arena->head, step = lm_min(lm_max(FIRST_STEP, used), LARGEST_STEP);
+    uintptr_t end = (uintptr_t)arena->base / LM_GRANULE + arena->frontier;
+
+    if (lm_config.huge_bytes && used * LM_GRANULE >= lm_config.huge_bytes / 2) {
+        step = lm_max(step / 8, granules);
+        step = lm_align_up(end + step, LM_HUGE_PAGE / LM_GRANULE) - end;
+    }
+    return (uint32_t)lm_min(step, arena->granules - arena->frontier);
+}
+
 uint32_t lm_arena_extend(struct lm_arena *arena, uint32_t granules)
 {
-    uint32_t first = arena->frontier;
-    uint32_t step = (uint32_t)lm_min(lm_max(FIRST_STEP, first - arena->head), LARGEST_STEP);
+    uint32_t first = arena->frontier, step = arena_step(arena, granules);
 
-    step = (uint32_t)lm_min(step, arena->granules - arena->frontier);
     if (step > granules && arena_commit(arena, step)) {
         lm_buddy_free(&arena->buddy, first + granules, step - granules);
         return first;

@@ -167,7 +167,7 @@ size_t lm_page_purge(size_t keep_bytes);
  * spans there; they are never returned. False: not all of it is locked (a limit: RLIMIT_MEMLOCK), or not there. */
 bool lm_page_reserve(size_t bytes);
 
-/* Gives a clean span's first `bytes` memory at once, up to config prefault. */
+/* Gives a clean span's first `bytes` memory at once, when they are no more than config prefault. */
 void lm_span_prefault(const struct lm_span *span, size_t bytes);
 
 /* Zeroed memory for bookkeeping, aligned to a cache line, never freed; NULL when there is none. At most

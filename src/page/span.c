@@ -85,8 +85,8 @@ static struct lm_span *span_find(uint32_t granules, uint32_t align, enum lm_kind
 
 void lm_span_prefault(const struct lm_span *span, size_t bytes)
 {
-    if (lm_config.prefault_bytes && bytes > lm_os_page_size())
-        lm_os_populate(lm_span_start(span), lm_min(bytes, lm_config.prefault_bytes));
+    if (bytes <= lm_config.prefault_bytes)
+        lm_os_populate(lm_span_start(span), bytes);
 }
 
 /* True when an arena has the address space, so that it was the kernel who refused: a further arena would not help. */

@@ -62,8 +62,6 @@ static void slab_make(struct lm_span *slab, struct lm_annex *annex, unsigned siz
 {
     const struct lm_class *class = &lm_class[size_class];
 
-    if (zeroed)
-        lm_span_prefault(slab, class->granules * LM_GRANULE);
     for (uint32_t i = 1; i < class->granules; i++) {
         lm_span_set_kind(&slab[i], LM_CONT); /* neighbours look at it when they are freed */
         slab[i].granules = i;
@@ -145,9 +143,30 @@ void lm_slab_free(struct lm_span *slab)
     lm_slab_free_all(lm_span_id_of(slab));
 }
 
+/* How much is carved at a time: a power of two. */
+static size_t slab_step(const struct lm_span *slab)
+{
+    size_t step = lm_max(lm_os_page_size(), lm_config.carve_bytes);
+
+    if (slab->flags & LM_SLAB_AHEAD && lm_config.prefault_bytes > step)
+        step = (size_t)1 << lm_log2_floor(lm_config.prefault_bytes);
+    return step;
+}
+
+/* Has the kernel give all pages of a step at once, instead of one by one as they are touched. */
+static void slab_populate(const struct lm_span *slab, const char *from, const char *step_end)
+{
+    char *start = lm_span_start(slab), *first = (char *)lm_align_up((uintptr_t)from, lm_os_page_size());
+    size_t room = (size_t)(start + slab->granules * LM_GRANULE - first);
+    size_t bytes = first < step_end ? lm_min((size_t)(step_end - first), room) : 0;
+
+    if (bytes > lm_os_page_size())
+        lm_os_populate(first, bytes);
+}
+
 bool lm_slab_carve(struct lm_span *slab, unsigned most)
 {
-    size_t size = lm_slab_object_size(slab), step = lm_max(lm_os_page_size(), lm_config.carve_bytes);
+    size_t size = lm_slab_object_size(slab), step = slab_step(slab);
     char *from = slab->origin + (slab->carved + (size_t)1) * size;
     char *step_end = (char *)lm_align_down((uintptr_t)from, step) + step;
     unsigned first = slab->carved + 1u, left = lm_slab_capacity(slab) - slab->carved;
@@ -157,6 +176,8 @@ bool lm_slab_carve(struct lm_span *slab, unsigned most)
         lm_slab_die_twice(slab, 0);
     if (left == 0)
         return false;
+    if (slab->flags & LM_SLAB_AHEAD)
+        slab_populate(slab, from, step_end);
     for (unsigned n = first; n < last; n++)
         lm_slab_set_link(slab, n, (uint16_t)(n + 1));
     __atomic_store_n(&slab->carved, (uint16_t)last, __ATOMIC_RELEASE); /* pairs with lm_slab_count_free */

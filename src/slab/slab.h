@@ -65,6 +65,7 @@ enum { LM_LIVE = 0xffff, LM_AWAY = 0x8000 }; /* above all numbers: no slab has s
 enum {
     LM_SLAB_ZEROED = 2, /* fresh objects read as zero */
     LM_SLAB_SWEPT = 4,  /* nothing was freed since its free pages were returned */
+    LM_SLAB_AHEAD = 8,  /* its memory is fresh and will be used to the end: it is populated ahead of its objects */
 };
 
 /* What a slab needs beside its descriptor: bookkeeping memory that comes and goes with it. */
@@ -183,8 +184,9 @@ LM_INLINE void lm_slab_put(struct lm_span *slab, const void *p)
     lm_slab_push(slab, n);
 }
 
-/* Puts the next OS page of objects, at most so many, into the (empty) list; false when all are carved. Dies with a report
- * when the list is not empty, but ends in a link that is away. */
+/* Puts the next OS page of objects, at most so many, into the (empty) list; false when all are carved. More than a page (config
+ * prefault), which is populated, when the slab is AHEAD. Dies with a report when the list is not empty, but ends in a link that
+ * is away. */
 bool lm_slab_carve(struct lm_span *slab, unsigned most);
 
 /* Like it, for one object that is handed out at once; *zeroed when its memory reads as zero. NULL when all

@@ -1,7 +1,7 @@
 /* Arenas: a small one under limits, further ones when one is full, other page sizes. One program a case, because a
  * process keeps its arenas: each case runs in a child. */
 #include "os/fake.h"
-#include "page/page.h"
+#include "page/arena.h"
 #include "unit.h"
 
 #include <errno.h>
@@ -104,6 +104,30 @@ static void pages_of_64_kib(void)
     NEED(lm_page_check() == 0);
 }
 
+/* Where huge pages are asked for, the frontier stops at their ends, and goes on in small steps. */
+static void steps_of_huge_pages(void)
+{
+    struct lm_page_stats stats;
+    bool zeroed;
+
+    lm_config.huge_bytes = (size_t)4 << 20;
+    for (size_t used = LM_GRANULE; used < (size_t)100 << 20; used += LM_GRANULE) {
+        struct lm_span *span = lm_span_alloc(1, 1, LM_LARGE, &zeroed);
+        char *end;
+
+        NEED(span && zeroed);
+        lm_page_stats(&stats);
+        NEED(stats.used_bytes == used);
+        end = lm_arenas[0].base + (size_t)lm_arenas[0].frontier * LM_GRANULE;
+        if (used <= lm_config.huge_bytes)
+            continue;
+        NEED((uintptr_t)end % LM_HUGE_PAGE == 0);
+        NEED((lm_arenas[0].frontier - lm_arenas[0].head) * LM_GRANULE <= used + used / 8 + 2 * LM_HUGE_PAGE);
+    }
+    NEED(lm_fake_calls(LM_OS_ADVISE) > 10);
+    NEED(lm_page_check() == 0);
+}
+
 static void all(void **state)
 {
     (void)state;
@@ -113,6 +137,7 @@ static void all(void **state)
     in_child(further_arenas);
     in_child(out_of_memory_is_enomem);
     in_child(pages_of_64_kib);
+    in_child(steps_of_huge_pages);
 }
 
 int main(void)

@@ -4,6 +4,7 @@
 #include <limits.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -335,12 +336,57 @@ static void frees_at_the_same_time_are_found(void **state)
     dies(chain_is_cut);
 }
 
+/* Pages of the slab that are there. */
+static unsigned pages_there(const struct lm_span *slab)
+{
+    unsigned char there[LM_GRANULE / 4096];
+    size_t page = lm_os_page_size(), pages = LM_GRANULE / page;
+    unsigned count = 0;
+
+    assert_int_equal(mincore(lm_span_start(slab), LM_GRANULE, there), 0);
+    for (size_t i = 0; i < pages; i++)
+        count += there[i] & 1;
+    return count;
+}
+
+/* What is AHEAD has its pages before they are touched, a step at a time, and hands out the same objects as any. */
+static void populates_ahead(void **state)
+{
+    size_t page = lm_os_page_size(), before = lm_config.prefault_bytes;
+    unsigned c = lm_class_of(48), taken = 0, step = 4;
+    struct lm_span *slab;
+    bool zeroed;
+
+    (void)state;
+    lm_page_purge(0);
+    slab = lm_slab_create(c, 0, &owner);
+    assert_true(slab->flags & LM_SLAB_ZEROED);
+    slab->flags |= LM_SLAB_AHEAD;
+    lm_config.prefault_bytes = step * page;
+    assert_int_equal(pages_there(slab), 0);
+    while (lm_slab_carve(slab, UINT_MAX)) {
+        size_t end = (size_t)((char *)lm_slab_object(slab, slab->carved) - (char *)lm_span_start(slab)) + 48;
+
+        assert_true(end >= lm_min((taken ? (taken + step) : step) * page, slab->carved * (size_t)48));
+        taken = lm_min(taken + step, (unsigned)(LM_GRANULE / page));
+        if (lm_os_populate(lm_span_start(slab), page)) /* the kernel knows how */
+            assert_int_equal(pages_there(slab), taken);
+        assert_int_equal(lm_slab_check(slab), 0);
+        for (char *p; (p = lm_slab_pop(slab)) != NULL;)
+            memset(p, 1, 48); /* the last may reach into the next step */
+    }
+    assert_int_equal(slab->carved, lm_class[c].capacity);
+    assert_null(lm_slab_carve_one(slab, &zeroed));
+    lm_config.prefault_bytes = before;
+    lm_slab_free(slab);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(classes_fit), cmocka_unit_test(boundaries_are_exact),
-        cmocka_unit_test(colours_differ), cmocka_unit_test(hands_out_all_once), cmocka_unit_test(takes_what_is_free),
-        cmocka_unit_test(remote_lists_come_home), cmocka_unit_test(chains_are_counted),
-        cmocka_unit_test(frees_at_the_same_time_are_found)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(populates_ahead), cmocka_unit_test(classes_fit),
+        cmocka_unit_test(boundaries_are_exact), cmocka_unit_test(colours_differ), cmocka_unit_test(hands_out_all_once),
+        cmocka_unit_test(takes_what_is_free), cmocka_unit_test(remote_lists_come_home),
+        cmocka_unit_test(chains_are_counted), cmocka_unit_test(frees_at_the_same_time_are_found)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,74 @@
+/* Memory ahead of objects: slabs of a class that has grown are populated in steps, those of others never. */
+#include "heap/room.h"
+#include "lists.h"
+#include "unit.h"
+
+#include <string.h>
+
+enum { SIZE = 200, OTHER = 400, MOST = 40 };
+
+/* Fresh slabs of the class, each with all of its objects taken; how many of them were AHEAD. */
+static unsigned grow(size_t size, unsigned slabs)
+{
+    unsigned c = lm_class_of(size), ahead = 0;
+    struct lm_span *seen = NULL;
+
+    for (unsigned made = 0; made < slabs;) {
+        char *p = lm_heap_malloc(size, NULL);
+        struct lm_span *slab = lm_span_of(p);
+
+        assert_non_null(p);
+        memset(p, 1, size);
+        if (slab == seen)
+            continue;
+        seen = slab;
+        made++;
+        assert_int_equal(lm_slab_check(slab), 0);
+        assert_int_equal(slab->size_class, c);
+        ahead += (slab->flags & LM_SLAB_AHEAD) != 0;
+    }
+    return ahead;
+}
+
+static void classes_that_grow(void **state)
+{
+    (void)state;
+    lm_config.prefault_bytes = 16 << 10;
+    assert_int_equal(grow(SIZE, 8), 0);
+    assert_int_equal(grow(SIZE, 1 + MOST), MOST); /* the first is the eighth again */
+    assert_int_equal(grow(OTHER, 8), 0);          /* each class by itself */
+    assert_int_equal(grow(OTHER, 3), 2);
+}
+
+static void nothing_without_the_option(void **state)
+{
+    (void)state;
+    lm_config.prefault_bytes = 0;
+    assert_int_equal(grow(2 * OTHER, MOST), 0);
+}
+
+/* Memory that was in use before is there already. */
+static void not_what_was_dirty(void **state)
+{
+    enum { BLOCKS = 20 };
+    char *held[BLOCKS];
+    bool zeroed;
+
+    (void)state;
+    lm_config.prefault_bytes = 16 << 10;
+    lm_config.dirty_bytes = (size_t)1 << 30;
+    assert_true(grow(3 * OTHER, 10) > 0);
+    for (int i = 0; i < BLOCKS; i++)
+        held[i] = lm_large_malloc(LM_GRANULE, 1, &zeroed);
+    for (int i = 0; i < BLOCKS; i++)
+        lm_heap_free(held[i]);
+    assert_true(grow(3 * OTHER, 10) < 10);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(classes_that_grow),
+        cmocka_unit_test(nothing_without_the_option), cmocka_unit_test(not_what_was_dirty)};
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
