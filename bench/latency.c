@@ -11,7 +11,6 @@
  * On a machine that does other things the longest is an interrupt's, whoever allocates. But the n-th call does the same work
  * in every run, and no interrupt comes at the same call each time. So FILE keeps the least time of each call of all runs that
  * were given it, with the same arguments, and what is printed is of these; "" keeps nothing. */
-#define _GNU_SOURCE /* RTLD_DEFAULT */
 #include "histogram.h"
 #include <loam/region.h>
 
