@@ -236,7 +236,6 @@ static struct lm_span *shelf_take(unsigned size_class)
 struct lm_span *lm_shelves_take(struct lm_heap *heap, unsigned size_class)
 {
     struct lm_span *slab;
-    uintptr_t notes;
     bool noted;
 
     if (lm_pile_is_empty(&shelf[size_class].pile))
@@ -246,7 +245,7 @@ struct lm_span *lm_shelves_take(struct lm_heap *heap, unsigned size_class)
     if (slab) {
         __atomic_store_n(&slab->next, 0, __ATOMIC_RELAXED); /* links of the heap's own lists from here on */
         __atomic_store_n(&slab->prev, 0, __ATOMIC_RELAXED);
-        while ((notes = shelf_let_go(slab, lm_heap_tag(heap))) != 0)
+        while (shelf_let_go(slab, lm_heap_tag(heap)))
             shelf_collect(slab); /* MAIL: a delivery that came meanwhile */
     }
     shelf_sweep_if_due(size_class);

@@ -1,3 +1,4 @@
+// test: timeout=3600
 /* What the child of a fork makes of the slabs of threads that are not there any more. The locks are taken and reset
  * as front/init.c does it, by the test. */
 #include "heap/room.h"
