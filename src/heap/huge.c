@@ -241,6 +241,17 @@ size_t lm_huge_usable(const void *p)
     return huge_find((uintptr_t)p, &block, false) ? block.bytes : 0;
 }
 
+/* Address space for a block that grows to so many bytes: an eighth more, and where it is to have huge pages, whole ones, for
+ * the kernel then places it at the beginning of one. The last may stay partly empty, which is little of 8 MiB. */
+static size_t huge_spare(size_t bytes)
+{
+    size_t mapped = bytes + lm_align_up(bytes / 8, lm_os_page_size());
+
+    if (lm_config.huge_bytes && bytes >= 4 * LM_HUGE_PAGE)
+        mapped = lm_align_up(mapped, LM_HUGE_PAGE);
+    return mapped - bytes;
+}
+
 void *lm_huge_resize(void *p, size_t size)
 {
     size_t bytes = lm_align_up(size, lm_os_page_size()), spare;
@@ -250,7 +261,7 @@ void *lm_huge_resize(void *p, size_t size)
     if (!huge_find((uintptr_t)p, &block, true))
         return NULL;
     if (bytes > block.mapped) {
-        spare = lm_align_up(bytes / 8, lm_os_page_size());
+        spare = huge_spare(bytes);
         q = lm_os_remap(p, block.mapped, bytes + spare, true);
         if (!q && (spare = 0, q = lm_os_remap(p, block.mapped, bytes, true)) == NULL) {
             huge_insert(block);
@@ -258,6 +269,8 @@ void *lm_huge_resize(void *p, size_t size)
             return NULL;
         }
         block.mapped = bytes + spare;
+        if (lm_config.huge_bytes && bytes >= 4 * LM_HUGE_PAGE)
+            lm_os_advise_huge(q, block.mapped);
     } else if (bytes < block.bytes) {
         if (lm_os_remap(p, block.mapped, bytes, false))
             block.mapped = bytes;

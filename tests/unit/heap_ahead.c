@@ -65,10 +65,48 @@ static void not_what_was_dirty(void **state)
     assert_true(grow(3 * OTHER, 10) < 10);
 }
 
+static size_t advised_bytes(void)
+{
+    struct lm_os_counter counters[LM_OS_CALLS];
+
+    lm_os_counters(counters);
+    return counters[LM_OS_ADVISE].bytes;
+}
+
+/* A block that grows by small steps asks for huge pages, whole ones, once it is large; and keeps what is in it. */
+static void blocks_that_grow(void **state)
+{
+    enum { STEP = 300 << 10, UPTO = 20 << 20, LARGE = 8 << 20 };
+    size_t page = lm_os_page_size(), bytes = lm_align_up(STEP, page), before;
+    char *p = lm_huge_malloc(bytes, 1);
+
+    (void)state;
+    assert_non_null(p);
+    memset(p, 7, STEP);
+    for (size_t size = 2 * STEP; size < UPTO; size += STEP) {
+        lm_config.huge_bytes = size / STEP % 7 ? 1 : 0; /* it may change at any time */
+        before = advised_bytes();
+        p = lm_huge_resize(p, size);
+        assert_non_null(p);
+        assert_true(lm_huge_usable(p) >= size);
+        assert_true(advised_bytes() == before || (size >= LARGE && lm_config.huge_bytes));
+        assert_int_equal((advised_bytes() - before) % LM_HUGE_PAGE, 0);
+        for (size_t i = 0; i < size - STEP; i += STEP / 2)
+            assert_int_equal(p[i], 7);
+        memset(p + size - STEP, 7, STEP);
+    }
+    assert_true(advised_bytes() > UPTO);
+    lm_config.huge_bytes = 0;
+    p = lm_huge_resize(p, STEP);
+    assert_non_null(p);
+    assert_true(lm_huge_free(p));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(classes_that_grow),
-        cmocka_unit_test(nothing_without_the_option), cmocka_unit_test(not_what_was_dirty)};
+        cmocka_unit_test(nothing_without_the_option), cmocka_unit_test(not_what_was_dirty),
+        cmocka_unit_test(blocks_that_grow)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
