@@ -10,6 +10,7 @@ struct lm_config lm_config = {
     .remap_bytes = (size_t)256 << 10,
     .purge_ms = 200,
     .dirty_bytes = 0,
+    .prefault_bytes = 64 << 10,
     .remote_batch = 128,
     .holes = true,
     .cache = 2, /* auto */

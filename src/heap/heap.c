@@ -8,7 +8,7 @@
 #include <errno.h>
 #include <limits.h>
 
-enum { GROWN = 8 }; /* slabs of a class, after which it is believed that it will go on growing */
+enum { GROWN = 8, GROWN_MUCH = 32 }; /* slabs of a class, after which it is believed that it will go on growing */
 
 __thread struct lm_fast *lm_heap_self = (struct lm_fast *)&lm_heap_none;
 
@@ -180,10 +180,12 @@ static struct lm_span *heap_new_slab(struct lm_heap *heap, unsigned size_class)
     struct lm_span *slab = lm_slab_create(size_class, heap->colour++, lm_heap_tag(heap));
 
     if (slab && lm_config.prefault_bytes) {
-        if (heap->grown[size_class] < GROWN)
+        unsigned grown = heap->grown[size_class];
+
+        if (grown < GROWN_MUCH)
             heap->grown[size_class]++;
-        else if (slab->flags & LM_SLAB_ZEROED)
-            slab->flags |= LM_SLAB_AHEAD;
+        if (grown >= GROWN && slab->flags & LM_SLAB_ZEROED)
+            slab->flags |= grown < GROWN_MUCH ? LM_SLAB_AHEAD : LM_SLAB_AHEAD | LM_SLAB_FAR;
     }
     return slab;
 }

@@ -73,7 +73,7 @@ struct lm_heap {
     const struct lm_bias *inside; /* atomic: that its thread is in without the lock (bias.h) */
     uint32_t pending;             /* buckets that are not empty */
     uint16_t colour;              /* of the next slab */
-    uint8_t grown[LM_CLASSES];    /* slabs made for its thread, by class, up to GROWN of heap.c */
+    uint8_t grown[LM_CLASSES];    /* slabs made for its thread, by class, up to GROWN_MUCH of heap.c */
     uint8_t sweep_class;          /* sweep.c: whose turn it is, */
     uint8_t sweep_pause;          /* occasions that were let pass, */
     lm_span_id sweep_at;          /* the slab last looked at, 0: none of this round, */

@@ -143,13 +143,16 @@ void lm_slab_free(struct lm_span *slab)
     lm_slab_free_all(lm_span_id_of(slab));
 }
 
+enum { AHEAD_BYTES = 16 << 10 }; /* of a slab that is not FAR */
+
 /* How much is carved at a time: a power of two. */
 static size_t slab_step(const struct lm_span *slab)
 {
     size_t step = lm_max(lm_os_page_size(), lm_config.carve_bytes);
+    size_t ahead = slab->flags & LM_SLAB_FAR ? lm_config.prefault_bytes : lm_min(lm_config.prefault_bytes, AHEAD_BYTES);
 
-    if (slab->flags & LM_SLAB_AHEAD && lm_config.prefault_bytes > step)
-        step = (size_t)1 << lm_log2_floor(lm_config.prefault_bytes);
+    if (slab->flags & LM_SLAB_AHEAD && ahead > step)
+        step = (size_t)1 << lm_log2_floor(ahead);
     return step;
 }
 

@@ -65,7 +65,8 @@ enum { LM_LIVE = 0xffff, LM_AWAY = 0x8000 }; /* above all numbers: no slab has s
 enum {
     LM_SLAB_ZEROED = 2, /* fresh objects read as zero */
     LM_SLAB_SWEPT = 4,  /* nothing was freed since its free pages were returned */
-    LM_SLAB_AHEAD = 8,  /* its memory is fresh and will be used to the end: it is populated ahead of its objects */
+    LM_SLAB_AHEAD = 8,  /* its memory is fresh and will be used to the end: it is populated ahead of its objects, */
+    LM_SLAB_FAR = 16,   /* by more than 16 KiB */
 };
 
 /* What a slab needs beside its descriptor: bookkeeping memory that comes and goes with it. */
