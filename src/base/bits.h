@@ -19,6 +19,12 @@
 #define LM_HIDDEN __attribute__((visibility("hidden"))) /* on declarations that the common path reads */
 #define LM_PUBLIC __attribute__((visibility("default")))
 
+/* Of statics: large, and of no use to most processes, or only its head. The linker lays these apart (CMakeLists.txt), for what all
+ * processes write should lie on few pages. */
+#define LM_APART __attribute__((section(".bss.apart")))
+#define LM_APART_DATA __attribute__((section(".data.apart"))) /* initialized */
+#define LM_APART_HEAD __attribute__((section(".bss.head")))   /* only the head is much used */
+
 LM_INLINE bool lm_is_power2(size_t x)
 {
     return x != 0 && (x & (x - 1)) == 0;

@@ -11,7 +11,7 @@ enum { STM_SPINS = 64 };
 
 static uint64_t stm_clock __attribute__((aligned(LM_CACHE_LINE)));
 static uint32_t stm_gate __attribute__((aligned(LM_CACHE_LINE)));
-static uint64_t stm_stripe[LM_STM_LOCKS] __attribute__((aligned(LM_CACHE_LINE)));
+static uint64_t stm_stripe[LM_STM_LOCKS] __attribute__((aligned(LM_CACHE_LINE))) LM_APART;
 
 static uint64_t *stm_stripe_of(const uintptr_t *word)
 {

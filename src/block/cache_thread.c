@@ -18,7 +18,7 @@
 struct lm_lock lm_caches_lock = LM_LOCK_INIT(LM_RANK_CACHES);
 struct loam_cache_self *lm_cache_selves;
 size_t lm_cache_threads;
-struct loam_cache_self lm_cache_self_none __attribute__((aligned(LM_CACHE_LINE)));
+struct loam_cache_self lm_cache_self_none __attribute__((aligned(LM_CACHE_LINE))) LM_APART;
 LM_PUBLIC __thread struct loam_cache_self *loam_cache_mine = &lm_cache_self_none;
 
 static struct loam_cache_self *selves_idle;

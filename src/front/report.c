@@ -91,7 +91,7 @@ void lm_report_detach(void)
 
 __attribute__((destructor)) static void report_finish(void)
 {
-    static struct lm_claim alive[LM_CLAIMS];
+    static LM_APART struct lm_claim alive[LM_CLAIMS];
     size_t count = report_file ? lm_heap_claims(alive, LM_CLAIMS) : 0;
 
     for (size_t i = 0; i < count; i++)

@@ -30,7 +30,7 @@ struct lm_lock lm_huge_lock = LM_LOCK_INIT(LM_RANK_HUGE);
 static struct huge_block *huge_table;
 static size_t huge_slots, huge_count, huge_bytes;
 static uint64_t huge_dead;
-static struct huge_block huge_lately[HUGE_LATELY]; /* freed blocks, only for reports */
+static LM_APART struct huge_block huge_lately[HUGE_LATELY]; /* freed blocks, only for reports */
 static unsigned huge_lately_next;
 
 static size_t huge_home(uintptr_t start)

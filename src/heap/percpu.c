@@ -20,7 +20,7 @@ static enum { UNTRIED, USABLE, UNUSABLE } percpu_state; /* atomic; written under
 struct lm_cpu **lm_cpu_table;                           /* by index; entries atomic; NULL: not met yet */
 static size_t percpu_threads_most;                      /* atomic; threads that the CPUs are not needed for */
 /* What every CPU's table entry shows while it is stopped. */
-struct lm_rseq_list lm_cpu_stopped[LM_CPU_LISTS];
+struct lm_rseq_list lm_cpu_stopped[LM_CPU_LISTS] LM_APART;
 
 unsigned lm_cpu_slots(unsigned list)
 {

@@ -19,7 +19,7 @@
 #include <errno.h>
 
 struct lm_lock lm_privates_lock = LM_LOCK_INIT(LM_RANK_PRIVATES);
-static struct lm_private quota_roots; /* not a heap: `children` are the heaps without a parent */
+static LM_APART struct lm_private quota_roots; /* not a heap: `children` are the heaps without a parent */
 static uint32_t quota_round;          /* of reclaim; LM_RANK_PRIVATES */
 static uint32_t quota_calling;        /* atomic: threads that call credit in */
 

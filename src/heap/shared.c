@@ -12,7 +12,7 @@
 
 enum { SHARED_MAX = 64 };
 
-static struct lm_private *shared_heap[SHARED_MAX]; /* atomic; made when first needed */
+static LM_APART struct lm_private *shared_heap[SHARED_MAX]; /* atomic; made when first needed */
 static __thread uint8_t shared_mine __attribute__((tls_model("initial-exec")));
 
 /* Heap i; NULL: no memory. */

@@ -38,7 +38,7 @@ static uint64_t *shelf_link(uint32_t id)
     return (uint64_t *)(void *)&lm_span_at(id)->next;
 }
 
-static struct shelf shelf[LM_CLASSES] = {[0 ... LM_CLASSES - 1] = {.pile = LM_PILE_INIT(LM_RANK_ORPHANS, shelf_link)}};
+static LM_APART_DATA struct shelf shelf[LM_CLASSES] = {[0 ... LM_CLASSES - 1] = {.pile = LM_PILE_INIT(LM_RANK_ORPHANS, shelf_link)}};
 
 /* -- being at it --------------------------------------------------------------------------------------------------- */
 

@@ -18,7 +18,7 @@ enum {
 };
 
 struct lm_first_arena lm_first_arena;
-struct lm_arena lm_arenas[LM_MAX_ARENAS];
+struct lm_arena lm_arenas[LM_MAX_ARENAS] LM_APART_HEAD;
 uint32_t lm_arena_count;
 struct lm_lock lm_page_lock = LM_LOCK_INIT(LM_RANK_PAGES);
 
