@@ -8,6 +8,7 @@ struct lm_config lm_config = {
     .carve_bytes = 4096,
     .large_bytes = (size_t)32 << 20,
     .remap_bytes = (size_t)256 << 10,
+    .huge_bytes = (size_t)64 << 20,
     .purge_ms = 200,
     .dirty_bytes = 0,
     .prefault_bytes = 64 << 10,

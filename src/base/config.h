@@ -37,7 +37,7 @@ struct lm_config {
     size_t purge_ms;       /* freed spans are returned to the OS after this delay */
     size_t dirty_bytes;    /* freed bytes kept at the most; 0: derived from the memory limit */
     size_t scavenge_ms;    /* a thread returns memory after this delay; 0: none */
-    size_t huge_bytes;     /* an arena that has grown beyond it asks for huge pages; 0: never */
+    size_t huge_bytes;     /* an arena that has grown asks for huge pages for what is beyond it; 0: never */
     size_t prefault_bytes; /* of a fresh slab, populated at once; or of a block; 0: none */
     size_t reserve_bytes;  /* populated and locked at the start, never returned */
     size_t remote_batch;   /* frees of other threads' blocks gathered by slab before they travel */

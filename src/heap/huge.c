@@ -189,7 +189,8 @@ static bool huge_revive(size_t bytes, size_t align, struct huge_block *out)
 void *lm_huge_malloc(size_t bytes, size_t align)
 {
     struct huge_block block;
-    bool in_huge_pages = lm_config.huge_bytes && bytes >= LM_HUGE_PAGE;
+    /* asked for early, huge pages are wanted everywhere; late, only where the heap is sure to fill them */
+    bool in_huge_pages = lm_config.huge_bytes && lm_config.huge_bytes <= lm_config.large_bytes && bytes >= LM_HUGE_PAGE;
 
     align = lm_max(align, in_huge_pages ? LM_HUGE_PAGE : lm_os_page_size());
     if (huge_revive(bytes, align, &block)) {
