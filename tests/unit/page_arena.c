@@ -128,6 +128,22 @@ static void steps_of_huge_pages(void)
     NEED(lm_page_check() == 0);
 }
 
+/* Huge pages are asked for behind the option's size only, whatever the steps in which the heap grows. */
+static void huge_pages_beyond_the_size(void)
+{
+    struct lm_os_counter counters[LM_OS_CALLS];
+    bool zeroed;
+
+    lm_config.huge_bytes = (size_t)64 << 20;
+    NEED(lm_span_alloc(640, 1, LM_LARGE, &zeroed)); /* 40 MiB, and a MiB before it */
+    NEED(lm_fake_calls(LM_OS_ADVISE) == 0);
+    NEED(lm_span_alloc(640, 1, LM_LARGE, &zeroed)); /* to 82 MiB */
+    lm_os_counters(counters);
+    NEED(counters[LM_OS_ADVISE].bytes > 0);
+    NEED(counters[LM_OS_ADVISE].bytes <= (size_t)18 << 20);
+    NEED(lm_page_check() == 0);
+}
+
 static void all(void **state)
 {
     (void)state;
@@ -138,6 +154,7 @@ static void all(void **state)
     in_child(out_of_memory_is_enomem);
     in_child(pages_of_64_kib);
     in_child(steps_of_huge_pages);
+    in_child(huge_pages_beyond_the_size);
 }
 
 int main(void)
