@@ -25,6 +25,12 @@
 #define LM_APART_DATA __attribute__((section(".data.apart"))) /* initialized */
 #define LM_APART_HEAD __attribute__((section(".bss.head")))   /* only the head is much used */
 
+/* Asks for a line that is about to be written; p need not be anything. */
+LM_INLINE void lm_prefetch_write(const void *p)
+{
+    __builtin_prefetch(p, 1);
+}
+
 LM_INLINE bool lm_is_power2(size_t x)
 {
     return x != 0 && (x & (x - 1)) == 0;

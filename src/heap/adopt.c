@@ -128,9 +128,11 @@ struct lm_span *lm_orphans_make(unsigned size_class, void *owner)
 
 void *lm_orphans_pop(struct lm_span *slab)
 {
-    void *p = lm_slab_pop(slab);
+    void *p;
     bool zeroed;
 
+    lm_slab_get_ready(slab);
+    p = lm_slab_pop(slab);
     return p ? p : lm_slab_carve_one(slab, &zeroed);
 }
 
@@ -186,7 +188,7 @@ int lm_orphans_check(void)
         for (lm_span_id id = c < LM_CLASSES ? orphans.partial[c] : orphans.full; id && !fault;) {
             const struct lm_span *slab = lm_span_at(id);
 
-            if (lm_slab_owner(slab) || slab->prev != prev || (c < LM_CLASSES && slab->size_class != c))
+            if (lm_slab_owner(slab) || lm_slab_annex(slab)->prev != prev || (c < LM_CLASSES && slab->size_class != c))
                 fault = __LINE__;
             else if (slab->kind != (c < LM_CLASSES ? LM_SLAB_PARTIAL : LM_SLAB_FULL))
                 fault = __LINE__;
@@ -263,7 +265,7 @@ void lm_orphans_after_fork(struct lm_heap *mine)
         }
         lm_slab_rebuild(slab);
         lm_slab_collect(slab, true);
-        slab->next = slab->prev = 0;
+        slab->next = lm_slab_annex(slab)->prev = 0;
         orphan_add(slab, slab->carved - lm_slab_count_free(slab));
     }
 }

@@ -46,7 +46,7 @@ static LM_COLD void misuse_describe(struct lm_text *text, const void *p)
     else if (span && span->kind == LM_LARGE)
         lm_text_add(text, " (in a block of %zu bytes)", span->large.bytes);
     else if (span && span->flags & LM_SPAN_WAS_BLOCK && p == lm_span_start(span))
-        lm_text_add(text, " (was a block of %zu bytes)", (size_t)span->object_bytes);
+        lm_text_add(text, " (was a block of %zu bytes)", span->was_bytes);
     else if (!span && (place = lm_huge_place(p, &bytes)) != LM_HUGE_OUTSIDE && bytes)
         lm_text_add(text, " (%s a block of %zu bytes)", place == LM_HUGE_FREED ? "was" : "in", bytes);
 }

@@ -33,22 +33,24 @@ void lm_lists_link(lm_span_id *head, struct lm_span *slab)
 {
     lm_span_id id = lm_span_id_of(slab);
 
-    slab->prev = 0;
+    lm_slab_annex(slab)->prev = 0;
     slab->next = *head;
     if (*head)
-        lm_span_at(*head)->prev = id;
+        lm_slab_annex(lm_span_at(*head))->prev = id;
     __atomic_store_n(head, id, __ATOMIC_RELAXED); /* for the hint in lm_orphans_take */
 }
 
 void lm_lists_unlink(lm_span_id *head, struct lm_span *slab)
 {
+    struct lm_annex *annex = lm_slab_annex(slab);
+
     if (slab->next)
-        lm_span_at(slab->next)->prev = slab->prev;
-    if (slab->prev)
-        lm_span_at(slab->prev)->next = slab->next;
+        lm_slab_annex(lm_span_at(slab->next))->prev = annex->prev;
+    if (annex->prev)
+        lm_span_at(annex->prev)->next = slab->next;
     else
         __atomic_store_n(head, slab->next, __ATOMIC_RELAXED);
-    slab->next = slab->prev = 0;
+    slab->next = annex->prev = 0;
 }
 
 LM_RACY unsigned lm_slab_live(const struct lm_span *slab)

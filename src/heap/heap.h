@@ -135,7 +135,7 @@ LM_INLINE bool lm_heap_push(void *p)
         return false;
     if (LM_UNLIKELY(lm_slab_link(slab, n) != LM_LIVE) && LOAM_HARDENING)
         return false; /* free already, or freed by another thread */
-    lm_slab_push(slab, n);
+    lm_slab_push(slab, n, p);
     if (LM_UNLIKELY(--slab->countdown == 0))
         lm_heap_push_zero(slab);
     return true;

@@ -148,7 +148,7 @@ LM_INLINE bool lm_private_push(struct lm_span *slab, void *p)
     if (LM_LIKELY(done)) {
         __atomic_store_n(&heap->credit, credit, __ATOMIC_RELAXED);
         slab->countdown--;
-        lm_slab_push(slab, n);
+        lm_slab_push(slab, n, p);
     }
     lm_bias_out();
     return done;

@@ -1,6 +1,6 @@
 /* shelf.c: orphans without a lock (lists:lockfree, lists:stm); adopt.c is the same with one.
  *
- *   shelf[class] ──> slab ──> slab ──> ...      a pile (base/pile.h) of orphans with room: PARTIAL, link in next and prev
+ *   shelf[class] ──> slab ──> slab ──> ...      a pile (base/pile.h) of orphans with room: PARTIAL, link in `ready`
  *
  * An orphan's owner field is NULL, or says that a thread is at it: a claim, which is won by compare-and-swap and without
  * which nobody touches its free list, count and kind. Two may want it at once: the thread that delivers frees (it holds
@@ -29,13 +29,9 @@ struct shelf {
     uint32_t empties; /* atomic: slabs that became empty there since it was swept last */
 } __attribute__((aligned(LM_CACHE_LINE)));
 
-_Static_assert(offsetof(struct lm_span, next) % sizeof(uint64_t) == 0 &&
-        offsetof(struct lm_span, prev) == offsetof(struct lm_span, next) + sizeof(lm_span_id),
-    "a slab's links are one word");
-
 static uint64_t *shelf_link(uint32_t id)
 {
-    return (uint64_t *)(void *)&lm_span_at(id)->next;
+    return &lm_span_at(id)->shelf_link;
 }
 
 static LM_APART_DATA struct shelf shelf[LM_CLASSES] = {[0 ... LM_CLASSES - 1] = {.pile = LM_PILE_INIT(LM_RANK_ORPHANS, shelf_link)}};
@@ -107,7 +103,7 @@ static void shelf_count(struct lm_span *slab, unsigned live)
  * for a place on the shelf. */
 static bool shelf_collect(struct lm_span *slab)
 {
-    unsigned freed = lm_slab_collect(slab, true);
+    unsigned freed = lm_slab_bring(slab, true);
     bool full = slab->kind == LM_SLAB_FULL;
 
     if (full && freed < slab->countdown) {
@@ -243,10 +239,9 @@ struct lm_span *lm_shelves_take(struct lm_heap *heap, unsigned size_class)
     noted = shelf_enter();
     slab = shelf_take(size_class);
     if (slab) {
-        __atomic_store_n(&slab->next, 0, __ATOMIC_RELAXED); /* links of the heap's own lists from here on */
-        __atomic_store_n(&slab->prev, 0, __ATOMIC_RELAXED);
         while (shelf_let_go(slab, lm_heap_tag(heap)))
             shelf_collect(slab); /* MAIL: a delivery that came meanwhile */
+        lm_slab_get_ready(slab);
     }
     shelf_sweep_if_due(size_class);
     shelf_leave(noted);

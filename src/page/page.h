@@ -44,7 +44,7 @@ enum lm_kind {
     LM_SLAB_FULL,    /* in its owner's full list */
 };
 
-enum { LM_SPAN_WAS_BLOCK = 1 }; /* flag: a block of object_bytes started here and was freed; only for reports */
+enum { LM_SPAN_WAS_BLOCK = 1 }; /* flag: a block of was_bytes started here and was freed; only for reports */
 
 typedef uint32_t lm_span_id; /* arena << 24 | granule; 0 is no span */
 
@@ -71,10 +71,15 @@ struct lm_span {
             size_t bytes; /* usable */
         } large;
     };
-    uint64_t object_bytes;
+    union {
+        char *ready;
+        uint64_t shelf_link; /* of a slab on a shelf (heap/shelf.c) */
+        size_t was_bytes;    /* of a freed span with LM_SPAN_WAS_BLOCK */
+    };
+    uint32_t object_bytes;
     uint32_t head;
     uint32_t countdown;
-    lm_span_id next, prev;
+    lm_span_id next;
     uint16_t carved;
     uint8_t kind;
     uint8_t size_class;

@@ -163,7 +163,7 @@ static void span_end(struct lm_span *span)
     if (span->kind >= LM_SLAB_CURRENT)
         for (uint32_t i = 1; i < granules; i++)
             lm_span_set_kind(&span[i], LM_FREE); /* were CONT */
-    *span = (struct lm_span){.flags = LM_SPAN_WAS_BLOCK, .object_bytes = bytes};
+    *span = (struct lm_span){.flags = LM_SPAN_WAS_BLOCK, .was_bytes = bytes};
     span_release(arena, lm_arena_granule(arena, span), granules);
 }
 

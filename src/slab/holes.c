@@ -48,7 +48,7 @@ static void slab_reorder(struct lm_span *slab, const uint8_t *page_state, size_t
     for (int there = 0; there <= 1; there++)
         for (uint32_t n = slab->carved; n > 0; n--)
             if (lm_slab_is_home(slab, n) && object_is_whole(slab, first + (n - 1) * size, shift, page_state) == there)
-                lm_slab_push(slab, n);
+                lm_slab_push(slab, n, lm_slab_object(slab, n));
 }
 
 /* The bytes returned; *refused: not all that could have been. Nothing is done for fewer than `least` pages. */

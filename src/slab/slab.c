@@ -184,7 +184,7 @@ bool lm_slab_carve(struct lm_span *slab, unsigned most)
     for (unsigned n = first; n < last; n++)
         lm_slab_set_link(slab, n, (uint16_t)(n + 1));
     __atomic_store_n(&slab->carved, (uint16_t)last, __ATOMIC_RELEASE); /* pairs with lm_slab_count_free */
-    slab->head = first;
+    lm_slab_set_head(slab, first);
     return true;
 }
 
@@ -217,7 +217,7 @@ void lm_slab_rebuild(struct lm_span *slab)
     slab->head = 0;
     for (unsigned n = slab->carved; n > 0; n--)
         if (lm_slab_is_home(slab, n))
-            lm_slab_push(slab, n);
+            lm_slab_push(slab, n, lm_slab_object(slab, n));
 }
 
 void lm_slab_die_twice(const struct lm_span *slab, uint64_t n)
@@ -231,7 +231,7 @@ void lm_slab_die_twice(const struct lm_span *slab, uint64_t n)
         lm_slab_object(slab, (uint32_t)n), size, advice);
 }
 
-unsigned lm_slab_collect(struct lm_span *slab, bool delivered)
+unsigned lm_slab_bring(struct lm_span *slab, bool delivered)
 {
     uint32_t *remote = &lm_slab_annex(slab)->remote, word, head = slab->head, n;
     unsigned count = 0;
@@ -253,7 +253,15 @@ unsigned lm_slab_collect(struct lm_span *slab, bool delivered)
     }
     if (LM_UNLIKELY(count != remote_count(word))) /* it led into another's chain, or out of one's own */
         lm_slab_die_twice(slab, 0);
-    slab->head = (uint16_t)head;
+    slab->head = head;
+    return count;
+}
+
+unsigned lm_slab_collect(struct lm_span *slab, bool delivered)
+{
+    unsigned count = lm_slab_bring(slab, delivered);
+
+    lm_slab_get_ready(slab);
     return count;
 }
 
@@ -315,6 +323,8 @@ int lm_slab_check(const struct lm_span *slab)
     for (uint32_t n = slab->carved + 1u; n <= class->capacity; n++)
         if (!lm_slab_is_home(slab, n))
             return __LINE__;
+    if (slab->kind == LM_SLAB_CURRENT && slab->head && slab->ready != lm_slab_object(slab, slab->head))
+        return __LINE__;
     if (slab->kind == LM_SLAB_PARTIAL && slab->countdown + count != slab->carved)
         return __LINE__;
     if (slab->kind == LM_SLAB_FULL && (slab->carved != class->capacity || slab->countdown == 0))

@@ -10,6 +10,7 @@
  * The list of free objects is kept out of line, by number, in the slab's annex:
  *
  *   head       the first free object, 0: none
+ *   ready      where it lies
  *   link[n]    of a free object n: the next one, 0 at the end of the list; LM_LIVE of one that is handed out;
  *              LM_AWAY | next of one that another thread has freed and that is not home yet
  *
@@ -73,6 +74,7 @@ enum {
 struct lm_annex {
     uint32_t remote; /* atomic; written by other threads */
     lm_span_id mail_next;
+    lm_span_id prev;
     uint16_t seen_free, punched_free; /* objects, at the last lm_slab_look, and when it last returned pages */
     /* once the slab is being freed: the next annex, and what the descriptor said */
     uint16_t parting_class, parting_carved;
@@ -95,7 +97,7 @@ LM_INLINE bool lm_slab_number(const struct lm_span *slab, const void *p, uint64_
 /* Object n. */
 LM_INLINE void *lm_slab_object(const struct lm_span *slab, uint64_t n)
 {
-    return slab->origin + n * slab->object_bytes;
+    return slab->origin + (uint32_t)n * slab->object_bytes;
 }
 
 /* True when p, which lies in the slab's span, is the start of an object that has been carved. */
@@ -153,36 +155,57 @@ struct lm_span *lm_slab_create_in(uint32_t group, unsigned size_class, unsigned 
 /* The same in a span of kind BLOCK that is as long as a slab of the class, without an owner yet. NULL with ENOMEM. */
 struct lm_span *lm_slab_create_at(struct lm_span *span, unsigned size_class, unsigned colour, bool zeroed);
 
+/* Makes `ready` fit the head; what is said when there is none does not matter. */
+LM_INLINE void lm_slab_get_ready(struct lm_span *slab)
+{
+    __atomic_store_n(&slab->ready, (char *)lm_slab_object(slab, slab->head), __ATOMIC_RELAXED);
+}
+
+/* Makes object n, or none, the head of the list. */
+LM_INLINE void lm_slab_set_head(struct lm_span *slab, uint32_t n)
+{
+    slab->head = n;
+    slab->ready = lm_slab_object(slab, n);
+}
+
 /* Takes the first object of the list; NULL: it is empty, or ends in a link that is away. */
 LM_INLINE void *lm_slab_pop(struct lm_span *slab)
 {
     uint64_t n = slab->head;
-    void *p;
+    char *p = slab->ready, *next;
+    uint32_t link;
 
     if (LM_UNLIKELY((int16_t)n <= 0)) /* away is negative */
         return NULL;
-    slab->head = lm_slab_link(slab, n);
+    link = lm_slab_link(slab, n);
+    slab->head = link;
+    next = lm_slab_object(slab, link);
     lm_slab_set_link(slab, n, LM_LIVE);
-    p = lm_slab_object(slab, n);
+    lm_prefetch_write(next);
+    __asm__(""
+            : "+r"(p)
+            : "r"(next)); /* both are there now; so the compiler has p where it is returned, and moves neither */
+    slab->ready = next;
     if (!p)
         __builtin_unreachable(); /* spares the caller a branch */
     return p;
 }
 
-/* Puts object n, which is live, into the list; the countdown is the caller's matter. */
-LM_INLINE void lm_slab_push(struct lm_span *slab, uint64_t n)
+/* Puts object n, which is live and starts at p, into the list; the countdown is the caller's matter. */
+LM_INLINE void lm_slab_push(struct lm_span *slab, uint64_t n, void *p)
 {
     lm_slab_set_link(slab, n, (uint16_t)slab->head);
     slab->head = (uint32_t)n;
+    slab->ready = p;
 }
 
 /* The same for the object that starts at p. */
-LM_INLINE void lm_slab_put(struct lm_span *slab, const void *p)
+LM_INLINE void lm_slab_put(struct lm_span *slab, void *p)
 {
     uint64_t n;
 
     lm_slab_number(slab, p, &n);
-    lm_slab_push(slab, n);
+    lm_slab_push(slab, n, p);
 }
 
 /* Puts the next OS page of objects, at most so many, into the (empty) list; false when all are carved. More than a page (config
@@ -212,6 +235,7 @@ _Noreturn void lm_slab_die_twice(const struct lm_span *slab, uint64_t n) LM_COLD
 /* Makes free what other threads freed, proving every link. Returns how many. With `delivered` the caller holds the
  * mailed bit and gives it up. Dies with a report when an object has been freed twice. */
 unsigned lm_slab_collect(struct lm_span *slab, bool delivered);
+unsigned lm_slab_bring(struct lm_span *slab, bool delivered); /* the same, but `ready` is somebody else's */
 
 /* Pushes a chain of `count` objects `head`..`tail` that are away. True when the caller has thereby taken the mailed bit, and must
  * deliver the slab to its owner. */

@@ -228,7 +228,7 @@ static void chains_are_counted(void **state)
         assert_int_equal(lm_slab_count_free(slab), slab->carved - live - away);
         for (uint32_t n = 1; n <= slab->carved && unit_below(&seed, 2); n++)
             if (!lm_slab_is_free(slab, lm_slab_object(slab, n))) {
-                lm_slab_push(slab, n);
+                lm_slab_push(slab, n, lm_slab_object(slab, n));
                 live--;
             }
     }
@@ -271,7 +271,7 @@ static void owner_is_later(struct lm_span *slab, uint32_t n)
 {
     lm_slab_send(slab, n, 0);
     lm_slab_push_remote(slab, n, n, 1);
-    lm_slab_push(slab, n);
+    lm_slab_push(slab, n, lm_slab_object(slab, n));
     lm_slab_collect(slab, true);
 }
 
@@ -280,7 +280,7 @@ static void owner_is_quick(struct lm_span *slab, uint32_t n)
 {
     lm_slab_send(slab, n, 0);
     lm_slab_push_remote(slab, n, n, 1);
-    lm_slab_push(slab, n);
+    lm_slab_push(slab, n, lm_slab_object(slab, n));
     lm_slab_pop(slab);
     lm_slab_collect(slab, true);
 }
@@ -289,14 +289,14 @@ static void owner_is_quick(struct lm_span *slab, uint32_t n)
 static void bucket_is_late(struct lm_span *slab, uint32_t n)
 {
     lm_slab_send(slab, n, 0);
-    lm_slab_push(slab, n);
+    lm_slab_push(slab, n, lm_slab_object(slab, n));
     lm_slab_push_remote(slab, n, n, 1);
 }
 
 /* The owner's store is the earlier: its list leads into the chain, and is not followed. */
 static void owner_is_earlier(struct lm_span *slab, uint32_t n)
 {
-    lm_slab_push(slab, n);
+    lm_slab_push(slab, n, lm_slab_object(slab, n));
     lm_slab_send(slab, n, 0);
     for (int i = 0; i < 3; i++)
         take(slab);
