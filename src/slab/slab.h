@@ -200,12 +200,12 @@ LM_INLINE void lm_slab_push(struct lm_span *slab, uint64_t n, void *p)
 }
 
 /* The same for the object that starts at p. */
-LM_INLINE void lm_slab_put(struct lm_span *slab, void *p)
+LM_INLINE void lm_slab_put(struct lm_span *slab, const void *p)
 {
     uint64_t n;
 
     lm_slab_number(slab, p, &n);
-    lm_slab_push(slab, n, p);
+    lm_slab_push(slab, n, lm_slab_object(slab, n));
 }
 
 /* Puts the next OS page of objects, at most so many, into the (empty) list; false when all are carved. More than a page (config
