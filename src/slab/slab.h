@@ -44,7 +44,7 @@
  * each once; link[0] and links beyond `carved` are of that kind; in state PARTIAL live + free == carved, where an object
  * that is away counts as live; the remote list holds objects up to `carved` that are away, each once.
  *
- * Who writes what: the owner alone writes head, countdown, carved, kind, next and prev, and the links of objects that are
+ * Who writes what: the owner alone writes head, ready, countdown, carved, kind, next and prev, and the links of objects that are
  * not handed out; other threads write the link of a block that they were given, once, to free it. They push onto `remote`,
  * in a cache line of its own:
  *
