@@ -14,14 +14,28 @@ static const char usage[] =
     "  -c CONF   options as in LOAM_CONF: \"key:value,key:value\"; they win over the environment\n"
     "  --man     the list as a section of a manual page\n";
 
+/* Settings, which may be broken after each comma: together they can be longer than a line. */
+static void config_manual_list(const char *settings)
+{
+    printf(" Sets ");
+    for (const char *at = settings; *at; at++)
+        if (*at == ',')
+            printf(",\\:");
+        else
+            putchar(*at);
+    putchar('.');
+}
+
 static void config_man(void)
 {
     printf("The policies:\n");
     for (size_t i = 0; i < lm_policy_count(); i++) {
         const struct lm_policy_text *policy = lm_policy_text(i);
 
-        printf(".TP\n.B policy:%s\n%s%s%s%s\n", policy->name, policy->help, policy->settings[0] ? " Sets " : "",
-            policy->settings, policy->settings[0] ? "." : "");
+        printf(".TP\n.B policy:%s\n%s", policy->name, policy->help);
+        if (policy->settings[0])
+            config_manual_list(policy->settings);
+        putchar('\n');
     }
     printf(".P\nAll options:\n");
     for (size_t i = 0; i < lm_option_count(); i++) {
