@@ -248,7 +248,7 @@ static size_t huge_spare(size_t bytes)
 {
     size_t mapped = bytes + lm_align_up(bytes / 8, lm_os_page_size());
 
-    if (lm_config.huge_bytes && bytes >= 4 * LM_HUGE_PAGE)
+    if (lm_config.huge_bytes && lm_config.huge_bytes <= lm_config.large_bytes && bytes >= 4 * LM_HUGE_PAGE)
         mapped = lm_align_up(mapped, LM_HUGE_PAGE);
     return mapped - bytes;
 }
@@ -270,7 +270,7 @@ void *lm_huge_resize(void *p, size_t size)
             return NULL;
         }
         block.mapped = bytes + spare;
-        if (lm_config.huge_bytes && bytes >= 4 * LM_HUGE_PAGE)
+        if (lm_config.huge_bytes && lm_config.huge_bytes <= lm_config.large_bytes && bytes >= 4 * LM_HUGE_PAGE)
             lm_os_advise_huge(q, block.mapped);
     } else if (bytes < block.bytes) {
         if (lm_os_remap(p, block.mapped, bytes, false))

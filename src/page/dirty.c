@@ -215,14 +215,30 @@ bool lm_dirty_claim(struct lm_arena *arena, uint32_t first, uint32_t granules)
     return true;
 }
 
+/* Where there are huge pages, one that is touched anywhere is there as a whole: clean granules of the same are returned as well. */
+static void dirty_widen(const struct lm_arena *arena, uint32_t *from, uint32_t *to)
+{
+    enum { IN_HUGE_PAGE = LM_HUGE_PAGE / LM_GRANULE };
+    size_t base = (uintptr_t)arena->base / LM_GRANULE;
+
+    if (!lm_config.huge_bytes || (size_t)(*to - arena->head) * LM_GRANULE <= lm_config.huge_bytes)
+        return;
+    while ((base + *from) % IN_HUGE_PAGE && *from > lm_max(arena->head, arena->reserved) &&
+        lm_buddy_is_free(&arena->buddy, *from - 1))
+        --*from;
+    while ((base + *to) % IN_HUGE_PAGE && *to < arena->frontier && lm_buddy_is_free(&arena->buddy, *to))
+        ++*to;
+}
+
 /* Returns one extent's memory to the OS. */
 static bool dirty_return(struct lm_span *extent)
 {
     struct lm_arena *arena = lm_arena_of(extent);
-    uint32_t first = lm_arena_granule(arena, extent), granules = extent->granules;
+    uint32_t first = lm_arena_granule(arena, extent), granules = extent->granules, from = first, to = first + granules;
 
     dirty_remove(extent);
-    if (!lm_os_purge(arena->base + (size_t)first * LM_GRANULE, (size_t)granules * LM_GRANULE)) {
+    dirty_widen(arena, &from, &to);
+    if (!lm_os_purge(arena->base + (size_t)from * LM_GRANULE, (size_t)(to - from) * LM_GRANULE)) {
         dirty_insert(arena, first, granules, lm_os_clock_ms());
         return false;
     }
