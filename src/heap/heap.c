@@ -29,28 +29,33 @@ bool lm_memory_is_short(void)
 
 /* -- lists of slabs -------------------------------------------------------------------------------------- */
 
-void lm_lists_link(lm_span_id *head, struct lm_span *slab)
+static lm_span_id *lists_prev(struct lm_span *span)
 {
-    lm_span_id id = lm_span_id_of(slab);
+    return span->kind >= LM_SLAB_CURRENT ? &lm_slab_annex(span)->prev : &span->large.prev;
+}
 
-    lm_slab_annex(slab)->prev = 0;
-    slab->next = *head;
+void lm_lists_link(lm_span_id *head, struct lm_span *span)
+{
+    lm_span_id id = lm_span_id_of(span);
+
+    *lists_prev(span) = 0;
+    span->next = *head;
     if (*head)
-        lm_slab_annex(lm_span_at(*head))->prev = id;
+        *lists_prev(lm_span_at(*head)) = id;
     __atomic_store_n(head, id, __ATOMIC_RELAXED); /* for the hint in lm_orphans_take */
 }
 
-void lm_lists_unlink(lm_span_id *head, struct lm_span *slab)
+void lm_lists_unlink(lm_span_id *head, struct lm_span *span)
 {
-    struct lm_annex *annex = lm_slab_annex(slab);
+    lm_span_id *prev = lists_prev(span);
 
-    if (slab->next)
-        lm_slab_annex(lm_span_at(slab->next))->prev = annex->prev;
-    if (annex->prev)
-        lm_span_at(annex->prev)->next = slab->next;
+    if (span->next)
+        *lists_prev(lm_span_at(span->next)) = *prev;
+    if (*prev)
+        lm_span_at(*prev)->next = span->next;
     else
-        __atomic_store_n(head, slab->next, __ATOMIC_RELAXED);
-    slab->next = annex->prev = 0;
+        __atomic_store_n(head, span->next, __ATOMIC_RELAXED);
+    span->next = *prev = 0;
 }
 
 LM_RACY unsigned lm_slab_live(const struct lm_span *slab)

@@ -68,8 +68,8 @@ void *lm_private_resize(struct lm_span *span, void *p, size_t size);
 struct lm_span *lm_private_new_slab(struct lm_heap *heap, unsigned size_class);
 
 /* -- heap.c: states of slabs, for heaps and for the orphans' lists -- */
-void lm_lists_link(lm_span_id *head, struct lm_span *slab);
-void lm_lists_unlink(lm_span_id *head, struct lm_span *slab);
+void lm_lists_link(lm_span_id *head, struct lm_span *span);
+void lm_lists_unlink(lm_span_id *head, struct lm_span *span);
 /* Puts a slab that stands in no list where its live objects say; an empty one is released. */
 void lm_lists_give(struct lm_lists *lists, struct lm_span *slab, unsigned live);
 /* `freed` objects have come into the list of a slab: moves it to where it now belongs. */

@@ -68,7 +68,8 @@ struct lm_span {
             char *first;
         } objects; /* of an object cache's slab, in each of its granules; see block/cache.h */
         struct {
-            size_t bytes; /* usable */
+            size_t bytes;    /* usable */
+            lm_span_id prev; /* in a private heap's list; a slab's is in its annex */
         } large;
     };
     union {
