@@ -98,7 +98,8 @@ size_t lm_fake_mapped_bytes(void)
 /* True when this call is to fail; `more` is what it would map. */
 static bool fake_fails(enum lm_os_call kind, size_t more)
 {
-    uint64_t n = __atomic_add_fetch(&fake_kind[kind].calls, 1, __ATOMIC_RELAXED); /* some calls are made without a lock */
+    uint64_t n =
+        __atomic_add_fetch(&fake_kind[kind].calls, 1, __ATOMIC_RELAXED); /* some calls are made without a lock */
     bool fails = n == fake_kind[kind].fail_nth || (fake_kind[kind].fail_from && n >= fake_kind[kind].fail_from) ||
         (fake_kind[kind].fail_every && n % fake_kind[kind].fail_every == 0) ||
         (more && (more > fake_limit || fake_mapped > fake_limit - more));
