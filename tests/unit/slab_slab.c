@@ -355,7 +355,7 @@ static void populates_ahead(void **state)
     size_t page = lm_os_page_size(), before = lm_config.prefault_bytes;
     unsigned c = lm_class_of(48), taken = 0, step = 4;
     struct lm_span *slab;
-    bool zeroed;
+    bool zeroed, emulated = unit_is_emulated(); /* an emulator says that it did what it does not know */
 
     (void)state;
     lm_page_purge(0);
@@ -369,7 +369,7 @@ static void populates_ahead(void **state)
 
         assert_true(end >= lm_min((taken ? (taken + step) : step) * page, slab->carved * (size_t)48));
         taken = lm_min(taken + step, (unsigned)(LM_GRANULE / page));
-        if (lm_os_populate(lm_span_start(slab), page)) /* the kernel knows how */
+        if (!emulated && lm_os_populate(lm_span_start(slab), page)) /* the kernel knows how */
             assert_int_equal(pages_there(slab), taken);
         assert_int_equal(lm_slab_check(slab), 0);
         for (char *p; (p = lm_slab_pop(slab)) != NULL;)
