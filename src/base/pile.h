@@ -14,8 +14,7 @@
  *
  * A node belongs to whoever took it off, link and all. A thread that is about to take it off too may still read its
  * link, and throws away what it read: so a link must stay readable memory for ever, as span descriptors do, whatever it
- * then holds. Object caches number their magazines and keep the links
- * (block/cache_magazine.c).
+ * then holds. Object caches number their magazines and keep the links (block/cache_magazine.c).
  *
  * Progress: lockfree never waits for another thread; stm waits only where stm.h does. Locks: with mutex the pile's own,
  * of the rank given; fork then has to take it. Fork in the two others: a thread may vanish with nodes in its hands, and

@@ -4,7 +4,7 @@
  * whose nodes are numbers, so that magazines have numbers then. Those of all caches stand in one table, in pages that are
  * never given back, because a thread may read the link of a magazine that another has taken and freed:
  *
- *   page[0 ...] ──> entry[1024]: | link | magazine |         idle: a pile of the numbers that nobody has
+ *   page[0 ...] ──> entry[512]: | link | magazine |         idle: a pile of the numbers that nobody has
  *
  * Invariant (lm_magazines_check): a list's count and room are those of the magazines in it; of a pile this holds only while
  * nobody is at it.
@@ -105,12 +105,13 @@ struct lm_magazine *lm_magazine_new(uint32_t capacity, bool numbered)
 
 void lm_magazine_free(struct lm_magazine *m)
 {
-    bool noted = lm_lock_note(&magazine_note);
+    if (m && m->number) {
+        bool noted = lm_lock_note(&magazine_note);
 
-    if (m && m->number)
         lm_pile_push(&magazine_idle, m->number);
-    if (noted)
-        lm_lock_unnote(&magazine_note);
+        if (noted)
+            lm_lock_unnote(&magazine_note);
+    }
     lm_heap_free(m);
 }
 

@@ -186,11 +186,17 @@ static bool huge_revive(size_t bytes, size_t align, struct huge_block *out)
     return found;
 }
 
+/* Whether a block gets huge pages, of at least so many bytes: asked for early, they are wanted everywhere; late, only where the
+ * heap is sure to fill them. */
+static bool huge_is_wanted(size_t bytes, size_t least)
+{
+    return lm_config.huge_bytes && lm_config.huge_bytes <= lm_config.large_bytes && bytes >= least;
+}
+
 void *lm_huge_malloc(size_t bytes, size_t align)
 {
     struct huge_block block;
-    /* asked for early, huge pages are wanted everywhere; late, only where the heap is sure to fill them */
-    bool in_huge_pages = lm_config.huge_bytes && lm_config.huge_bytes <= lm_config.large_bytes && bytes >= LM_HUGE_PAGE;
+    bool in_huge_pages = huge_is_wanted(bytes, LM_HUGE_PAGE);
 
     align = lm_max(align, in_huge_pages ? LM_HUGE_PAGE : lm_os_page_size());
     if (huge_revive(bytes, align, &block)) {
@@ -242,13 +248,15 @@ size_t lm_huge_usable(const void *p)
     return huge_find((uintptr_t)p, &block, false) ? block.bytes : 0;
 }
 
+enum { GROWN_LEAST = 4 * LM_HUGE_PAGE }; /* of a block that grew */
+
 /* Address space for a block that grows to so many bytes: an eighth more, and where it is to have huge pages, whole ones, for
  * the kernel then places it at the beginning of one. The last may stay partly empty, which is little of 8 MiB. */
 static size_t huge_spare(size_t bytes)
 {
     size_t mapped = bytes + lm_align_up(bytes / 8, lm_os_page_size());
 
-    if (lm_config.huge_bytes && lm_config.huge_bytes <= lm_config.large_bytes && bytes >= 4 * LM_HUGE_PAGE)
+    if (huge_is_wanted(bytes, GROWN_LEAST))
         mapped = lm_align_up(mapped, LM_HUGE_PAGE);
     return mapped - bytes;
 }
@@ -270,7 +278,7 @@ void *lm_huge_resize(void *p, size_t size)
             return NULL;
         }
         block.mapped = bytes + spare;
-        if (lm_config.huge_bytes && lm_config.huge_bytes <= lm_config.large_bytes && bytes >= 4 * LM_HUGE_PAGE)
+        if (huge_is_wanted(bytes, GROWN_LEAST))
             lm_os_advise_huge(q, block.mapped);
     } else if (bytes < block.bytes) {
         if (lm_os_remap(p, block.mapped, bytes, false))

@@ -20,8 +20,8 @@
 
 struct lm_lock lm_privates_lock = LM_LOCK_INIT(LM_RANK_PRIVATES);
 static LM_APART struct lm_private quota_roots; /* not a heap: `children` are the heaps without a parent */
-static uint32_t quota_round;          /* of reclaim; LM_RANK_PRIVATES */
-static uint32_t quota_calling;        /* atomic: threads that call credit in */
+static uint32_t quota_round;                   /* of reclaim; LM_RANK_PRIVATES */
+static uint32_t quota_calling;                 /* atomic: threads that call credit in */
 
 enum { AHEAD_SHARE = 8 }; /* nothing is charged ahead into the last eighth of a quota */
 

@@ -34,7 +34,8 @@ static uint64_t *shelf_link(uint32_t id)
     return &lm_span_at(id)->shelf_link;
 }
 
-static LM_APART_DATA struct shelf shelf[LM_CLASSES] = {[0 ... LM_CLASSES - 1] = {.pile = LM_PILE_INIT(LM_RANK_ORPHANS, shelf_link)}};
+static LM_APART_DATA struct shelf shelf[LM_CLASSES] = {
+    [0 ... LM_CLASSES - 1] = {.pile = LM_PILE_INIT(LM_RANK_ORPHANS, shelf_link)}};
 
 /* -- being at it --------------------------------------------------------------------------------------------------- */
 

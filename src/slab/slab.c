@@ -126,8 +126,8 @@ void lm_slab_free_all(lm_span_id first)
         annex->parting_carved = span->carved;
         annexes = annex;
     }
-    lm_span_free_all(
-        first); /* first: whoever walks all slabs, or a fork's child, must find none with a cleaned annex */
+    /* before that: whoever walks all slabs, or a fork's child, must find none with a cleaned annex */
+    lm_span_free_all(first);
     while ((annex = annexes) != NULL) {
         annexes = annex->parting;
         piece = slab_clean_annex(annex, annex->parting_class, annex->parting_carved);
@@ -184,7 +184,8 @@ bool lm_slab_carve(struct lm_span *slab, unsigned most)
     for (unsigned n = first; n < last; n++)
         lm_slab_set_link(slab, n, (uint16_t)(n + 1));
     __atomic_store_n(&slab->carved, (uint16_t)last, __ATOMIC_RELEASE); /* pairs with lm_slab_count_free */
-    lm_slab_set_head(slab, first);
+    slab->head = first;
+    lm_slab_get_ready(slab);
     return true;
 }
 

@@ -161,13 +161,6 @@ LM_INLINE void lm_slab_get_ready(struct lm_span *slab)
     __atomic_store_n(&slab->ready, (char *)lm_slab_object(slab, slab->head), __ATOMIC_RELAXED);
 }
 
-/* Makes object n, or none, the head of the list. */
-LM_INLINE void lm_slab_set_head(struct lm_span *slab, uint32_t n)
-{
-    slab->head = n;
-    slab->ready = lm_slab_object(slab, n);
-}
-
 /* Takes the first object of the list; NULL: it is empty, or ends in a link that is away. */
 LM_INLINE void *lm_slab_pop(struct lm_span *slab)
 {
@@ -200,12 +193,12 @@ LM_INLINE void lm_slab_push(struct lm_span *slab, uint64_t n, void *p)
 }
 
 /* The same for the object that starts at p. */
-LM_INLINE void lm_slab_put(struct lm_span *slab, const void *p)
+LM_INLINE void lm_slab_put(struct lm_span *slab, void *p)
 {
     uint64_t n;
 
     lm_slab_number(slab, p, &n);
-    lm_slab_push(slab, n, lm_slab_object(slab, n));
+    lm_slab_push(slab, n, p);
 }
 
 /* Puts the next OS page of objects, at most so many, into the (empty) list; false when all are carved. More than a page (config

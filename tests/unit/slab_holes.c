@@ -30,7 +30,7 @@ static uint32_t take(struct lm_span *slab)
 
 static void give(struct lm_span *slab, uint32_t n)
 {
-    const unsigned char *p = lm_slab_object(slab, n);
+    unsigned char *p = lm_slab_object(slab, n);
 
     for (size_t i = 0; i < lm_slab_object_size(slab); i++)
         assert_int_equal(p[i], (n | 1) & 0xff); /* nobody took its pages */
