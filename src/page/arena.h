@@ -51,7 +51,8 @@ struct lm_span *lm_dirty_take(uint32_t granules, uint32_t align_granules);
 bool lm_dirty_claim(struct lm_arena *arena, uint32_t first, uint32_t granules);
 
 /* Returns extents older than purge_ms, and the oldest while there are more than may stay dirty (keep.c). */
-void lm_dirty_tick(void);
+enum lm_pause { LM_PAUSE_SKIP, LM_PAUSE_COUNT };
+void lm_dirty_tick(enum lm_pause pause);
 
 /* Returns the oldest extents until at most `keep` granules are dirty; the granules returned. */
 size_t lm_dirty_purge(size_t keep);

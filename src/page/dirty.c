@@ -28,6 +28,7 @@ enum {
     BINS = EXACT + PER_DOUBLING * 18,
     TICK_CALLS = 16,
     KEEPS_AGE = 64, /* granules: 4 MiB */
+    PAUSES = 8,     /* of any length that make purge_ms */
 };
 
 size_t lm_dirty_granules;
@@ -35,6 +36,7 @@ size_t lm_dirty_granules;
 static lm_span_id dirty_bin[BINS + 1];
 static uint64_t dirty_bin_used[(BINS + 64) / 64];
 static lm_span_id dirty_oldest, dirty_youngest;
+static uint64_t dirty_seen_ms, dirty_skipped_ms; /* when the clock was last read; what of pauses does not count */
 
 static unsigned dirty_bin_of(uint32_t granules)
 {
@@ -121,11 +123,22 @@ static void dirty_insert(struct lm_arena *arena, uint32_t first, uint32_t granul
     dirty_age_insert(extent, id);
 }
 
+/* The time by which extents age. */
+static uint64_t dirty_clock(enum lm_pause pause)
+{
+    uint64_t now = lm_os_clock_ms(), gap = now - dirty_seen_ms, most = lm_max(lm_config.purge_ms / PAUSES, 1);
+
+    dirty_seen_ms = now;
+    if (pause == LM_PAUSE_SKIP && gap > most)
+        dirty_skipped_ms += gap - most;
+    return now - dirty_skipped_ms;
+}
+
 void lm_dirty_add(struct lm_arena *arena, uint32_t first, uint32_t granules)
 {
     struct lm_span *span = lm_arena_span(arena, first);
     struct lm_span *before = span - 1, *behind = span + granules;
-    uint64_t now = lm_os_clock_ms(), oldest = now;
+    uint64_t now = dirty_clock(LM_PAUSE_SKIP), oldest = now;
 
     if (first > arena->head && (lm_span_kind(before) == LM_DIRTY_TAIL || lm_span_kind(before) == LM_DIRTY)) {
         before = span - before->granules;
@@ -239,7 +252,7 @@ static bool dirty_return(struct lm_span *extent)
     dirty_remove(extent);
     dirty_widen(arena, &from, &to);
     if (!lm_os_purge(arena->base + (size_t)from * LM_GRANULE, (size_t)(to - from) * LM_GRANULE)) {
-        dirty_insert(arena, first, granules, lm_os_clock_ms());
+        dirty_insert(arena, first, granules, dirty_clock(LM_PAUSE_SKIP));
         return false;
     }
     lm_buddy_free(&arena->buddy, first, granules);
@@ -261,7 +274,7 @@ size_t lm_dirty_purge(size_t keep)
     return lm_dirty_granules > keep ? lm_dirty_return(lm_dirty_granules - keep, UINT_MAX) : 0;
 }
 
-void lm_dirty_tick(void)
+void lm_dirty_tick(enum lm_pause pause)
 {
     unsigned calls = TICK_CALLS;
     uint64_t now;
@@ -269,12 +282,13 @@ void lm_dirty_tick(void)
 
     if (!dirty_oldest)
         return;
-    now = lm_os_clock_ms();
+    now = dirty_clock(pause);
     while (dirty_oldest && now - lm_span_at(dirty_oldest)->dirty.freed_ms >= lm_config.purge_ms && calls)
         if (!dirty_return(lm_span_at(dirty_oldest)))
             return;
         else
             calls--;
+    now = lm_os_clock_ms();
     bound = lm_keep_bound(now);
     if (lm_dirty_granules > bound) /* a sixteenth more, lest every further free makes a call */
         lm_keep_returned(lm_dirty_return(lm_dirty_granules - bound + bound / 16, calls), now);
