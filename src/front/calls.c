@@ -1,17 +1,21 @@
 /* calls.c: the family's slow roads and semantics, shared by both families of names. */
-#include "front/front.h"
+#include "front/calls.h"
 
 #include <errno.h>
 #include <string.h>
 
+/* The common path for what is too large for malloc's; NULL: the slow road. */
+LM_INLINE void *call_pop_class(size_t size)
+{
+    return size > LM_DIRECT_MAX && size <= LM_SLAB_MAX ? lm_heap_pop_class(lm_class_of(size)) : NULL;
+}
+
 void *lm_call_malloc_slow(size_t size)
 {
-    if (size > LM_DIRECT_MAX && size <= LM_SLAB_MAX) {
-        void *p = lm_heap_pop_class(lm_class_of(size));
+    void *p = call_pop_class(size);
 
-        if (LM_LIKELY(p))
-            return p;
-    }
+    if (LM_LIKELY(p))
+        return p;
     lm_start();
     return lm_heap_malloc(size, NULL);
 }
@@ -25,14 +29,13 @@ void *lm_call_calloc(size_t count, size_t size)
 {
     size_t bytes;
     bool zeroed = false;
-    void *p = NULL;
+    void *p;
 
     if (LM_UNLIKELY(__builtin_mul_overflow(count, size, &bytes))) {
         errno = ENOMEM;
         return NULL;
     }
-    if (bytes <= LM_DIRECT_MAX)
-        p = lm_heap_pop_direct(bytes);
+    p = bytes <= LM_DIRECT_MAX ? lm_heap_pop_direct(bytes) : call_pop_class(bytes);
     if (!p) {
         lm_start();
         p = lm_heap_malloc(bytes, &zeroed);
@@ -55,6 +58,8 @@ void *lm_call_realloc(void *p, size_t size)
 
 void *lm_call_aligned(size_t align, size_t size)
 {
+    if (align <= 16) /* as every block is */
+        return lm_call_malloc(size);
     lm_start();
     return lm_heap_malloc_aligned(size, align);
 }
