@@ -31,6 +31,8 @@ static void scavenger_sleep(void)
 
 static void *scavenger_main(void *arg)
 {
+    bool young;
+
     for (;;) {
         while (__atomic_load_n(&scavenger_word, __ATOMIC_ACQUIRE) == IDLE)
             lm_os_wait(&scavenger_word, IDLE);
@@ -38,7 +40,8 @@ static void *scavenger_main(void *arg)
         __atomic_store_n(&scavenger_word, IDLE, __ATOMIC_RELEASE); /* before the sweep: a free during it counts */
         if (lm_config.heaps)
             lm_heap_sweep();
-        if (lm_page_age())
+        young = lm_heap_age(); /* before the next, for it makes memory dirty */
+        if (lm_page_age() || young)
             __atomic_store_n(&scavenger_word, ARMED, __ATOMIC_RELEASE); /* what is too young yet */
     }
     return arg;

@@ -62,13 +62,13 @@ static void orphan_add_list(lm_span_id *head)
     }
 }
 
-void lm_orphans_add_all(struct lm_heap *heap)
+void lm_orphans_add_all(struct lm_heap *heap, const bool *keep)
 {
     orphans_enter();
     for (unsigned c = 0; c < LM_CLASSES; c++) {
         struct lm_span *slab = heap->current[c];
 
-        if (slab != LM_SLAB_NONE) {
+        if (slab != LM_SLAB_NONE && !(keep && keep[c])) {
             lm_heap_set_current(heap, c, LM_SLAB_NONE);
             lm_slab_collect(slab, false);
             orphan_add(slab, slab->carved - lm_slab_count_free(slab));

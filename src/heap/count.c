@@ -63,6 +63,8 @@ int lm_heap_check(void)
 
     if (!fault)
         fault = lm_orphans_check();
+    if (!fault)
+        fault = lm_idle_check();
     if (!fault && lm_heap_mine())
         fault = lm_heap_check_slabs(lm_heap_mine());
     return fault ? fault : lm_percpu_check();

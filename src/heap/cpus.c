@@ -72,7 +72,7 @@ void lm_cpu_drain(bool leave)
         lm_remote_receive(&cpu->heap); /* also what the others have just sent */
         lm_heap_release_current(&cpu->heap);
         if (leave) {
-            lm_orphans_add_all(&cpu->heap);
+            lm_orphans_add_all(&cpu->heap, NULL);
             lm_remote_receive(&cpu->heap); /* what was mailed while they still had an owner */
         }
         lm_lock_release(&cpu->lock);

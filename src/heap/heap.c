@@ -213,7 +213,7 @@ static struct lm_span *heap_next_slab(struct lm_heap *heap, unsigned size_class)
         return slab;
     }
     lm_share_want(heap, size_class);
-    if (lm_page_would_rise())
+    if (lm_page_would_rise() && !lm_idle_release(false))
         lm_heap_sweep_some(heap, true);
     lm_remote_flush(heap); /* a heap that grows is a good moment to let go of what is others' */
     slab = heap_new_slab(heap, size_class);
@@ -356,6 +356,7 @@ size_t lm_heap_trim(size_t keep_bytes)
         lm_heap_sweep();
     lm_percpu_drain();
     lm_huge_bury();
+    lm_idle_release(true);
     lm_orphans_trim();
     return bytes + lm_page_purge(keep_bytes);
 }

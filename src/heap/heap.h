@@ -6,6 +6,7 @@
  *   remote.c   frees of other threads' blocks: gathering, pushing, mailboxes
  *   thread.c   heaps come with threads and go with them; the registry
  *   percpu.h   caches and slabs of CPUs, instead of threads (percpu.c, cpus.c)
+ *   idle.c     heaps whose thread is gone
  *   adopt.c    slabs whose thread is gone
  *   shelf.c    the same without a lock (option lists)
  *   share.c    what threads owe each other: partial slabs for whoever wants them; who holds what
@@ -82,6 +83,7 @@ struct lm_heap {
     struct lm_heap *next;         /* in the registry, for ever */
     struct lm_heap *next_idle;    /* in the stack of heaps without a thread; LM_RANK_HEAPS */
     bool busy;                    /* it has a thread; exactly the others are in the stack */
+    uint32_t kept;                /* granules of slabs that it keeps while it is in the stack (idle.c) */
     uint32_t thread;              /* the kernel's id of it, or 1 while nobody asks; 0: none */
     uint64_t stolen_bytes;        /* of slabs taken over from other threads (share.c); atomic, written by its thread */
     uint64_t given_bytes;         /* of slabs that other threads wanted and got; the same */
@@ -165,6 +167,9 @@ size_t lm_heap_good_size(size_t size);
 
 /* Returns what is cached, by this thread and in common, to the OS; the bytes returned. */
 size_t lm_heap_trim(size_t keep_bytes);
+
+/* Gives back what heaps without a thread keep, once they have kept it for purge_ms; true: they keep it still. */
+bool lm_heap_age(void);
 
 /* Returns the free pages inside the slabs of shared heaps (config heaps). */
 void lm_heap_sweep(void);

@@ -22,6 +22,8 @@ void *lm_large_malloc(size_t size, size_t align, bool *zeroed)
         errno = ENOMEM;
         return NULL;
     }
+    if (lm_page_would_rise())
+        lm_idle_release(true);
     if (bytes <= lm_config.large_bytes && align_granules <= lm_config.large_bytes / LM_GRANULE)
         span = lm_span_alloc((uint32_t)granules, (uint32_t)align_granules, LM_LARGE, zeroed);
     if (span) {

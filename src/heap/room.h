@@ -115,7 +115,8 @@ void lm_remote_close(struct lm_heap *heap);   /* nothing can be mailed to the he
 extern uint32_t lm_remote_homeless;           /* atomic: threads without a heap between push and delivery */
 
 /* -- adopt.c -- */
-void lm_orphans_add_all(struct lm_heap *heap);                              /* of a thread that ends */
+/* All slabs of a thread that ends, but for the current ones of the classes that `keep` (or NULL) names. */
+void lm_orphans_add_all(struct lm_heap *heap, const bool *keep);
 struct lm_span *lm_orphans_take(struct lm_heap *heap, unsigned size_class); /* or NULL */
 bool lm_orphans_receive(struct lm_span *slab);                     /* delivers; false when it is no orphan (any more) */
 void *lm_orphans_malloc(unsigned size_class);                      /* for threads past having a heap */
@@ -127,6 +128,14 @@ void lm_orphans_after_fork(struct lm_heap *mine);
 int lm_orphans_check(void); /* 0, or the line of the invariant that their lists break */
 
 void lm_orphans_give(struct lm_lists *lists, struct lm_span *slab); /* a partial slab of the caller's lists */
+
+/* -- idle.c: heaps without a thread -- */
+void lm_idle_choose(struct lm_heap *heap, bool *keep); /* by class: whether the current slab may stay with the heap */
+void lm_idle_push(struct lm_heap *heap);               /* it owns nothing else any more, and its mailbox is closed */
+struct lm_heap *lm_idle_pop(void);                     /* now busy; or NULL */
+bool lm_idle_release(bool all); /* gives back what all keep, or one of them; true: something was */
+void lm_idle_after_fork(const struct lm_heap *mine);
+int lm_idle_check(void);
 
 /* -- share.c -- */
 void lm_share_want(struct lm_heap *heap, unsigned size_class);  /* the heap is about to grow by a slab */

@@ -47,6 +47,7 @@ void lm_heap_sweep_some(struct lm_heap *heap, bool need)
     if (!lm_config.holes || (!need && heap->sweep_pause++ % BETWEEN != 0))
         return;
     now = lm_os_clock_ms();
+    lm_heap_age();
     if (!need && !heap->sweep_at && now - heap->sweep_ms < lm_config.purge_ms)
         return;
     for (int i = 0; i < LOOKS; i++) {

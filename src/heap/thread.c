@@ -2,10 +2,10 @@
  *
  * A heap is made at a thread's first request and taken down by the last round of its TLS destructors, so that
  * destructors of others may still allocate. What comes later still (the C library's own clean-up) is served
- * without a heap: see lm_orphans_malloc and lm_remote_free. A heap's memory is never freed but waits in a stack
+ * without a heap: see lm_orphans_malloc and lm_remote_free. A heap's memory is never freed but waits in a stack (idle.c)
  * for the next thread: other threads may still look at its mailbox.
  *
- * Lock: LM_RANK_HEAPS guards the registry and the stack. */
+ * Lock: LM_RANK_HEAPS guards the registry. */
 #include "heap/room.h"
 
 #include <limits.h>
@@ -26,7 +26,6 @@ struct lm_heap *lm_heaps;
 __thread bool lm_thread_counted;
 
 static uint64_t thread_live; /* atomic; counted and not ended */
-static struct lm_heap *thread_idle;
 static pthread_key_t thread_key;
 static bool thread_key_made;
 
@@ -49,13 +48,7 @@ static struct lm_heap *heap_obtain(void)
 {
     struct lm_heap *heap;
 
-    lm_lock_take(&lm_heaps_lock);
-    heap = thread_idle;
-    if (heap) {
-        thread_idle = heap->next_idle;
-        heap->busy = true; /* under the lock: a fork sees the heap either here or there */
-    }
-    lm_lock_release(&lm_heaps_lock);
+    heap = lm_idle_pop();
     if (heap) {
         memset(heap->grown, 0, sizeof heap->grown);
         __atomic_store_n(&heap->mailbox, 0, __ATOMIC_RELEASE); /* opens it again */
@@ -119,17 +112,16 @@ struct lm_heap *lm_heap_attach(void)
 
 void lm_heap_detach(struct lm_heap *heap)
 {
+    bool keep[LM_CLASSES];
+
     lm_remote_flush(heap);
     lm_remote_receive(heap);
     lm_share_end(heap);
     lm_heap_self = (struct lm_fast *)&lm_heap_none;
-    lm_orphans_add_all(heap);
+    lm_idle_choose(heap, keep);
+    lm_orphans_add_all(heap, keep);
     lm_remote_close(heap);
-    lm_lock_take(&lm_heaps_lock);
-    heap->busy = false;
-    heap->next_idle = thread_idle;
-    thread_idle = heap;
-    lm_lock_release(&lm_heaps_lock);
+    lm_idle_push(heap);
 }
 
 static void thread_ends(void *arg)
@@ -174,19 +166,7 @@ void lm_heap_after_fork(void)
     lm_remote_homeless = 0;
     lm_share_after_fork();
     lm_orphans_after_fork(mine);
-    for (struct lm_heap *heap = lm_heaps; heap; heap = heap->next) {
-        if (heap == mine || !heap->busy)
-            continue;
-        /* whatever its thread was doing, none of its lists can be believed; its slabs are orphans now */
-        struct lm_heap *next = heap->next;
-
-        __builtin_memset(heap, 0, sizeof *heap);
-        heap->next = next;
-        lm_heap_init(heap, lm_config.stats ? LM_TAG_COUNTS : 0);
-        heap->mailbox = LM_MAILBOX_CLOSED;
-        heap->next_idle = thread_idle;
-        thread_idle = heap;
-    }
+    lm_idle_after_fork(mine);
     __atomic_store_n(&thread_live, lm_thread_counted, __ATOMIC_RELAXED);
     lm_percpu_decide(lm_thread_counted);
 }

@@ -50,9 +50,10 @@ struct lm_span *lm_dirty_take(uint32_t granules, uint32_t align_granules);
 /* Takes exactly the range [first, first + granules) when it is the start of a dirty extent. */
 bool lm_dirty_claim(struct lm_arena *arena, uint32_t first, uint32_t granules);
 
-/* Returns extents older than purge_ms, and the oldest while there are more than may stay dirty (keep.c). */
-enum lm_pause { LM_PAUSE_SKIP, LM_PAUSE_COUNT };
-void lm_dirty_tick(enum lm_pause pause);
+/* Returns extents older than purge_ms; and, but for ALLOC, the oldest while there are more than may stay dirty (keep.c), for
+ * what is about to be allocated may be just these. CLOCK: pauses between calls count in full. */
+enum lm_tick { LM_TICK_ALLOC, LM_TICK_FREE, LM_TICK_CLOCK };
+void lm_dirty_tick(enum lm_tick tick);
 
 /* Returns the oldest extents until at most `keep` granules are dirty; the granules returned. */
 size_t lm_dirty_purge(size_t keep);

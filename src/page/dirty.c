@@ -124,12 +124,12 @@ static void dirty_insert(struct lm_arena *arena, uint32_t first, uint32_t granul
 }
 
 /* The time by which extents age. */
-static uint64_t dirty_clock(enum lm_pause pause)
+static uint64_t dirty_clock(enum lm_tick tick)
 {
     uint64_t now = lm_os_clock_ms(), gap = now - dirty_seen_ms, most = lm_max(lm_config.purge_ms / PAUSES, 1);
 
     dirty_seen_ms = now;
-    if (pause == LM_PAUSE_SKIP && gap > most)
+    if (tick != LM_TICK_CLOCK && gap > most)
         dirty_skipped_ms += gap - most;
     return now - dirty_skipped_ms;
 }
@@ -138,7 +138,7 @@ void lm_dirty_add(struct lm_arena *arena, uint32_t first, uint32_t granules)
 {
     struct lm_span *span = lm_arena_span(arena, first);
     struct lm_span *before = span - 1, *behind = span + granules;
-    uint64_t now = dirty_clock(LM_PAUSE_SKIP), oldest = now;
+    uint64_t now = dirty_clock(LM_TICK_FREE), oldest = now;
 
     if (first > arena->head && (lm_span_kind(before) == LM_DIRTY_TAIL || lm_span_kind(before) == LM_DIRTY)) {
         before = span - before->granules;
@@ -252,7 +252,7 @@ static bool dirty_return(struct lm_span *extent)
     dirty_remove(extent);
     dirty_widen(arena, &from, &to);
     if (!lm_os_purge(arena->base + (size_t)from * LM_GRANULE, (size_t)(to - from) * LM_GRANULE)) {
-        dirty_insert(arena, first, granules, dirty_clock(LM_PAUSE_SKIP));
+        dirty_insert(arena, first, granules, dirty_clock(LM_TICK_FREE));
         return false;
     }
     lm_buddy_free(&arena->buddy, first, granules);
@@ -274,7 +274,7 @@ size_t lm_dirty_purge(size_t keep)
     return lm_dirty_granules > keep ? lm_dirty_return(lm_dirty_granules - keep, UINT_MAX) : 0;
 }
 
-void lm_dirty_tick(enum lm_pause pause)
+void lm_dirty_tick(enum lm_tick tick)
 {
     unsigned calls = TICK_CALLS;
     uint64_t now;
@@ -282,12 +282,14 @@ void lm_dirty_tick(enum lm_pause pause)
 
     if (!dirty_oldest)
         return;
-    now = dirty_clock(pause);
+    now = dirty_clock(tick);
     while (dirty_oldest && now - lm_span_at(dirty_oldest)->dirty.freed_ms >= lm_config.purge_ms && calls)
         if (!dirty_return(lm_span_at(dirty_oldest)))
             return;
         else
             calls--;
+    if (tick == LM_TICK_ALLOC)
+        return;
     now = lm_os_clock_ms();
     bound = lm_keep_bound(now);
     if (lm_dirty_granules > bound) /* a sixteenth more, lest every further free makes a call */

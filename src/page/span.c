@@ -104,7 +104,7 @@ static struct lm_span *span_alloc(
     struct lm_span *span = NULL;
 
     lm_lock_take(&lm_page_lock);
-    lm_dirty_tick(LM_PAUSE_SKIP);
+    lm_dirty_tick(LM_TICK_ALLOC);
     if (lm_arena_count)
         span = span_find(granules, align_granules, kind, sparse, zeroed);
     if (!span && lm_dirty_granules && lm_dirty_purge(0))
@@ -171,7 +171,7 @@ void lm_span_free(struct lm_span *span)
 {
     lm_lock_take(&lm_page_lock);
     span_end(span);
-    lm_dirty_tick(LM_PAUSE_SKIP);
+    lm_dirty_tick(LM_TICK_FREE);
     lm_lock_release(&lm_page_lock);
 }
 
@@ -184,7 +184,7 @@ void lm_span_free_all(lm_span_id first)
         first = span->next;
         span_end(span);
     }
-    lm_dirty_tick(LM_PAUSE_SKIP);
+    lm_dirty_tick(LM_TICK_FREE);
     lm_lock_release(&lm_page_lock);
 }
 
@@ -225,7 +225,7 @@ void lm_span_shrink(struct lm_span *span, uint32_t granules)
     lm_lock_take(&lm_page_lock);
     span->granules = granules;
     span_release(arena, first, less);
-    lm_dirty_tick(LM_PAUSE_SKIP);
+    lm_dirty_tick(LM_TICK_FREE);
     lm_lock_release(&lm_page_lock);
 }
 
@@ -246,7 +246,7 @@ bool lm_page_age(void)
     do { /* a tick makes a bounded number of calls */
         lm_lock_take(&lm_page_lock);
         before = lm_dirty_granules;
-        lm_dirty_tick(LM_PAUSE_COUNT);
+        lm_dirty_tick(LM_TICK_CLOCK);
         after = lm_dirty_granules;
         lm_lock_release(&lm_page_lock);
     } while (after < before);

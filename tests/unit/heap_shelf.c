@@ -43,7 +43,7 @@ static void disown(void)
 {
     if (!lm_heap_mine())
         abort();
-    lm_orphans_add_all(lm_heap_mine());
+    lm_orphans_add_all(lm_heap_mine(), NULL);
 }
 
 /* As a thread without a heap frees. */

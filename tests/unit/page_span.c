@@ -85,21 +85,60 @@ static void returns_after_the_delay(void **state)
     bool zeroed;
     struct lm_page_stats stats;
     struct lm_span *big, *small;
+    uint64_t now = 100000;
 
     (void)state;
     lm_fake_reset();
-    lm_fake_clock(100000);
+    lm_page_purge(0);
+    lm_fake_clock(now);
     big = lm_span_alloc(20, 1, LM_LARGE, &zeroed);
     small = lm_span_alloc(1, 1, LM_LARGE, &zeroed);
     lm_span_free(big);
     lm_page_stats(&stats);
     assert_int_equal(stats.dirty_bytes, 20 * LM_GRANULE); /* kept for a while */
-    lm_fake_clock(100000 + lm_config.purge_ms + 1);
+    lm_fake_clock(now += lm_config.purge_ms / 2);
+    lm_span_free(lm_span_alloc(1, 1, LM_LARGE, &zeroed));
+    lm_page_stats(&stats);
+    assert_int_equal(stats.dirty_bytes, 20 * LM_GRANULE); /* a pause is an eighth of the delay, however long it is */
+    lm_fake_clock(now += 100 * lm_config.purge_ms);
+    lm_span_free(lm_span_alloc(1, 1, LM_LARGE, &zeroed));
+    lm_page_stats(&stats);
+    assert_int_equal(stats.dirty_bytes, 20 * LM_GRANULE);
+    for (int i = 0; i < 5; i++) {
+        lm_fake_clock(now += lm_config.purge_ms / 8);
+        lm_span_free(lm_span_alloc(1, 1, LM_LARGE, &zeroed));
+        lm_page_stats(&stats);
+        assert_int_equal(stats.dirty_bytes, 20 * LM_GRANULE);
+    }
+    lm_fake_clock(now += lm_config.purge_ms / 8);
     lm_span_free(small);
     lm_page_stats(&stats);
     assert_true(stats.dirty_bytes < 20 * LM_GRANULE);
     assert_int_equal(lm_page_check(), 0);
     lm_page_purge(0);
+    lm_fake_reset();
+}
+
+/* Who asks by the clock, because the program makes no calls, is answered by the clock. */
+static void age_counts_pauses(void **state)
+{
+    bool zeroed;
+    struct lm_page_stats stats;
+
+    (void)state;
+    lm_fake_reset();
+    lm_page_purge(0);
+    lm_fake_clock(2000000);
+    lm_span_free(lm_span_alloc(20, 1, LM_LARGE, &zeroed));
+    lm_fake_clock(2000000 + lm_config.purge_ms - 1);
+    assert_true(lm_page_age());
+    lm_page_stats(&stats);
+    assert_int_equal(stats.dirty_bytes, 20 * LM_GRANULE);
+    lm_fake_clock(2000000 + lm_config.purge_ms);
+    assert_false(lm_page_age());
+    lm_page_stats(&stats);
+    assert_int_equal(stats.dirty_bytes, 0);
+    assert_int_equal(lm_page_check(), 0);
     lm_fake_reset();
 }
 
@@ -298,10 +337,11 @@ static void meta_is_zeroed_and_aligned(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(random_traffic), cmocka_unit_test(returns_after_the_delay),
-        cmocka_unit_test(the_bound_learns), cmocka_unit_test(the_bound_minds_the_limit),
-        cmocka_unit_test(sparse_spans_are_clean), cmocka_unit_test(keeps_below_the_cap),
-        cmocka_unit_test(a_refused_purge_stays_dirty), cmocka_unit_test(failures_leave_all_whole),
-        cmocka_unit_test(foreign_pointers_have_no_span), cmocka_unit_test(meta_is_zeroed_and_aligned)};
+        cmocka_unit_test(age_counts_pauses), cmocka_unit_test(the_bound_learns),
+        cmocka_unit_test(the_bound_minds_the_limit), cmocka_unit_test(sparse_spans_are_clean),
+        cmocka_unit_test(keeps_below_the_cap), cmocka_unit_test(a_refused_purge_stays_dirty),
+        cmocka_unit_test(failures_leave_all_whole), cmocka_unit_test(foreign_pointers_have_no_span),
+        cmocka_unit_test(meta_is_zeroed_and_aligned)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
