@@ -14,7 +14,8 @@
  * Age: what is cut from an extent keeps the extent's age, and so does an extent that grows by a neighbour while
  * little is dirty in all; otherwise memory that is recycled all the time would never be returned, and would slowly
  * fill with pages that one use or other touched. Where much is dirty it starts anew, so that at most 4 MiB in a
- * delay are faulted in again for this.
+ * delay are faulted in again for this. It passes while the program calls: a pause between two calls counts as an eighth of
+ * purge_ms at the most, for the call that ends it may be the first of many that want the memory again.
  *
  * Return is by lists walked from the old end, a bounded number of calls at a time (TICK_CALLS), so that
  * nobody who waits for the lock waits for long. */

@@ -4,7 +4,8 @@
  * makes no further call in which its memory could be returned. So what is freed beyond a small bound is returned at once, and
  * the bound learns: when memory is wanted within purge_ms that was returned for the bound's sake, the return is regretted,
  * and the bound rises by eight times what is wanted, up to twice all there is. So a process that breathes pays with page faults for
- * the first breath or two, and one that shrinks for good has nothing to regret.
+ * the first breath or two, and one that shrinks for good has nothing to regret. The bound holds at frees only: an allocation takes
+ * from what is dirty, and may be the first of many, after a pause in which the bound has fallen.
  *
  *   bound      LEAST ... an eighth of the memory limit, falling by an eighth each second
  *   owed       granules that were returned for its sake and not yet wanted again
