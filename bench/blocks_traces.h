@@ -79,7 +79,7 @@ static inline uint8_t *trace_read_file(const char *path, size_t *bytes)
 static inline bool trace_load(struct trace *trace, const char *name, const char *path, size_t most)
 {
     struct trace_slots slots = {.back = NULL};
-    struct trace_event event;
+    struct trace_event event = {0};
     size_t bytes = 0;
     uint8_t *all = trace_read_file(path, &bytes);
     const uint8_t *at = all + sizeof(struct trace_header), *end = all + bytes;
@@ -90,10 +90,11 @@ static inline bool trace_load(struct trace *trace, const char *name, const char 
     snprintf(trace->name, sizeof trace->name, "%s", name);
     trace->steps = trace_memory(TRACE_MOST, sizeof *trace->steps);
     while (at < end && trace->count < most && (at = trace_get(at, &slots, &event)) != NULL) {
-        struct trace_step step = {event.slot, 0};
+        struct trace_step step;
 
         if (event.op == TRACE_THREAD)
             continue;
+        step = (struct trace_step){event.slot, 0};
         if (event.value > UINT32_MAX / 2)
             return false;
         if (event.op != TRACE_FREE)

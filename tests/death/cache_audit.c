@@ -1,4 +1,5 @@
 /* With audit, the report of a double free names the calls that the object has seen, newest first. */
+// test: threads
 #include "common_cache.h"
 
 static struct loam_cache *cache;

@@ -1,4 +1,5 @@
 /* A block freed by two other threads, one after the other. */
+// test: threads
 #include "common_death.h"
 
 #include <stdlib.h>

@@ -1,4 +1,5 @@
 /* A block of one thread freed twice by another. */
+// test: threads
 #include "common_death.h"
 
 #include <stdlib.h>

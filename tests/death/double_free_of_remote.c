@@ -1,4 +1,5 @@
 /* A block freed by another thread and then by its own. */
+// test: threads
 #include "common_death.h"
 
 #include <stdlib.h>

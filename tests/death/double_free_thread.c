@@ -1,4 +1,5 @@
 /* A block freed by its thread and again by another. */
+// test: threads
 #include "common_death.h"
 
 #include <stdlib.h>

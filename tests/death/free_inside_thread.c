@@ -1,4 +1,5 @@
 /* A pointer into a block, from another thread. */
+// test: threads
 #include "common_death.h"
 
 #include <stdlib.h>

@@ -1,4 +1,5 @@
 /* A block of a private heap freed twice, by one thread and by two. */
+// test: threads
 #include "common_death.h"
 
 #include <loam/heap.h>

@@ -1,6 +1,6 @@
 /* Processes in one shared region, of which one after the other is killed at any moment, often inside: the others go on, and
  * the region is sound whenever it is looked at. */
-// test: timeout=600
+// test: timeout=1800
 #include "common_stress.h"
 
 #include <errno.h>
