@@ -90,11 +90,10 @@ static inline bool trace_load(struct trace *trace, const char *name, const char 
     snprintf(trace->name, sizeof trace->name, "%s", name);
     trace->steps = trace_memory(TRACE_MOST, sizeof *trace->steps);
     while (at < end && trace->count < most && (at = trace_get(at, &slots, &event)) != NULL) {
-        struct trace_step step;
+        struct trace_step step = {event.slot, 0};
 
         if (event.op == TRACE_THREAD)
             continue;
-        step = (struct trace_step){event.slot, 0};
         if (event.value > UINT32_MAX / 2)
             return false;
         if (event.op != TRACE_FREE)

@@ -4,15 +4,9 @@
 #include <errno.h>
 #include <string.h>
 
-/* The common path for what is too large for malloc's; NULL: the slow road. */
-LM_INLINE void *call_pop_class(size_t size)
-{
-    return size > LM_DIRECT_MAX && size <= LM_SLAB_MAX ? lm_heap_pop_class(lm_class_of(size)) : NULL;
-}
-
 void *lm_call_malloc_slow(size_t size)
 {
-    void *p = call_pop_class(size);
+    void *p = lm_heap_pop_larger(size);
 
     if (LM_LIKELY(p))
         return p;
@@ -35,7 +29,7 @@ void *lm_call_calloc(size_t count, size_t size)
         errno = ENOMEM;
         return NULL;
     }
-    p = bytes <= LM_DIRECT_MAX ? lm_heap_pop_direct(bytes) : call_pop_class(bytes);
+    p = lm_heap_pop(bytes);
     if (!p) {
         lm_start();
         p = lm_heap_malloc(bytes, &zeroed);

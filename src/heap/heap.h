@@ -116,6 +116,18 @@ LM_INLINE void *lm_heap_pop_class(unsigned size_class)
     return lm_slab_pop(lm_heap_self->by_class[size_class - LM_DIRECT_CLASSES]);
 }
 
+/* The same for sizes above LM_DIRECT_MAX; NULL also for those that no slab has. */
+LM_INLINE void *lm_heap_pop_larger(size_t size)
+{
+    return size > LM_DIRECT_MAX && size <= LM_SLAB_MAX ? lm_heap_pop_class(lm_class_of(size)) : NULL;
+}
+
+/* The same for any size. */
+LM_INLINE void *lm_heap_pop(size_t size)
+{
+    return size <= LM_DIRECT_MAX ? lm_heap_pop_direct(size) : lm_heap_pop_larger(size);
+}
+
 void lm_heap_push_zero(struct lm_span *slab);
 
 /* Frees p, which may be anything, and whose descriptor is not one of a slab of the caller's. Keeps errno. */

@@ -109,9 +109,10 @@ bool lm_idle_release(bool all)
         return false;
     lm_lock_take(&lm_heaps_lock);
     for (struct lm_heap *heap = idle_first; heap && (all || !any); heap = heap->next_idle) {
-        any |= heap->kept != 0;
-        if (heap->kept)
+        if (heap->kept) {
             idle_empty(heap);
+            any = true;
+        }
     }
     lm_lock_release(&lm_heaps_lock);
     return any;
@@ -126,7 +127,9 @@ bool lm_heap_age(void)
     lm_lock_take(&lm_heaps_lock);
     young = lm_os_clock_ms() - idle_moved_ms < lm_config.purge_ms;
     lm_lock_release(&lm_heaps_lock);
-    return young ? true : (lm_idle_release(true), false);
+    if (!young)
+        lm_idle_release(true);
+    return young;
 }
 
 void lm_idle_after_fork(const struct lm_heap *mine)

@@ -11,18 +11,6 @@
 #include <errno.h>
 #include <string.h>
 
-/* As malloc does, the common path first. */
-static void *resize_take(size_t size)
-{
-    void *q = NULL;
-
-    if (size <= LM_DIRECT_MAX)
-        q = lm_heap_pop_direct(size);
-    else if (size <= LM_SLAB_MAX)
-        q = lm_heap_pop_class(lm_class_of(size));
-    return q ? q : lm_heap_malloc(size, NULL);
-}
-
 static void *resize_move(void *p, size_t old_bytes, size_t size, bool to_huge)
 {
     void *q = NULL;
@@ -33,7 +21,9 @@ static void *resize_move(void *p, size_t old_bytes, size_t size, bool to_huge)
             lm_count_malloc(size, lm_align_up(size, lm_os_page_size()));
     }
     if (!q)
-        q = resize_take(size);
+        q = lm_heap_pop(size);
+    if (!q)
+        q = lm_heap_malloc(size, NULL);
     if (!q)
         return NULL;
     memcpy(q, p, lm_min(old_bytes, size));

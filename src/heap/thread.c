@@ -46,9 +46,8 @@ void lm_heap_init(struct lm_heap *heap, unsigned tag)
 /* A heap from the stack or a new one. */
 static struct lm_heap *heap_obtain(void)
 {
-    struct lm_heap *heap;
+    struct lm_heap *heap = lm_idle_pop();
 
-    heap = lm_idle_pop();
     if (heap) {
         memset(heap->grown, 0, sizeof heap->grown);
         __atomic_store_n(&heap->mailbox, 0, __ATOMIC_RELEASE); /* opens it again */

@@ -291,10 +291,9 @@ void lm_dirty_tick(enum lm_tick tick)
             calls--;
     if (tick == LM_TICK_ALLOC)
         return;
-    now = lm_os_clock_ms();
-    bound = lm_keep_bound(now);
+    bound = lm_keep_bound(dirty_seen_ms);
     if (lm_dirty_granules > bound) /* a sixteenth more, lest every further free makes a call */
-        lm_keep_returned(lm_dirty_return(lm_dirty_granules - bound + bound / 16, calls), now);
+        lm_keep_returned(lm_dirty_return(lm_dirty_granules - bound + bound / 16, calls), dirty_seen_ms);
 }
 
 int lm_dirty_check(void)
