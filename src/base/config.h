@@ -36,6 +36,8 @@ struct lm_config {
     size_t carve_bytes;    /* of a fresh slab, linked at a time */
     size_t purge_ms;       /* freed spans are returned to the OS after this delay */
     size_t dirty_bytes;    /* freed bytes kept at the most; 0: derived from the memory limit */
+    size_t guard_bytes;    /* in use up to it, dirty memory is returned before the peak rises */
+    size_t spare_percent;  /* of the most in use, by which dirty memory may raise the peak; 0: without limit */
     size_t scavenge_ms;    /* a thread returns memory after this delay; 0: none */
     size_t huge_bytes;     /* an arena that has grown asks for huge pages for what is beyond it; 0: never */
     size_t prefault_bytes; /* of a fresh slab, populated at once; or of a block; 0: none */

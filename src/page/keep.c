@@ -10,9 +10,10 @@
  *   bound      LEAST ... an eighth of the memory limit, falling by an eighth each second
  *   owed       granules that were returned for its sake and not yet wanted again
  *
- * The peak of a small heap is guarded, too: what was never in use at once should not be resident at once, only because
- * what was freed does not fit what is asked for. So when no dirty extent serves a request and the peak would rise, dirty memory is
- * returned first; as much in all as the most in use has risen, which costs each page at most once. */
+ * The peak is guarded, too: what was never in use at once should not be resident at once, only because what was freed does not
+ * fit what is asked for. So when no dirty extent serves a request and the peak would rise, dirty memory is returned first: in a small
+ * heap (config guard) as much in all as the most in use has risen, which costs each page at most once; and in any (config
+ * spare), where the peak would be more above the most in use than it says, however often. */
 #include "page/arena.h"
 
 enum {
@@ -20,15 +21,14 @@ enum {
     ASKING = 128,    /* 8 MiB: below it the memory limit, which costs calls, is not asked for */
     REGRET = 8,      /* times what is wanted back */
     DECAY_MS = 1000, /* the bound loses an eighth */
-    SMALL = 256,     /* 16 MiB in use */
     PEAK_CALLS = 32, /* to return dirty memory for the peak's sake, for a request */
 };
 
 static size_t keep_bound = LEAST, keep_owed;
 static uint64_t keep_returned_ms, keep_decayed_ms;
 static size_t keep_peak;  /* granules in use and dirty, the most */
-static size_t keep_used;  /* granules in use, the most, up to SMALL */
-static size_t keep_spent; /* of those, as many as were returned for the peak's sake */
+static size_t keep_used;  /* granules in use, the most */
+static size_t keep_spent; /* as many as were returned for a small heap's peak */
 
 static void keep_decay(uint64_t now)
 {
@@ -67,20 +67,35 @@ static void keep_regret(uint32_t granules)
         keep_bound = lm_min(keep_bound, lm_max(ASKING, lm_os_memory_limit() / LM_GRANULE / 8));
 }
 
+/* For a small heap's peak: an extent goes as a whole, so that more may go than is wanted. */
+static size_t keep_small(size_t wanted)
+{
+    size_t most = lm_min(keep_used, lm_config.guard_bytes / LM_GRANULE);
+    size_t returned = lm_dirty_return(lm_min(wanted, most - lm_min(most, keep_spent)), PEAK_CALLS);
+
+    keep_spent += returned;
+    return returned;
+}
+
+/* For any heap's, at `footprint` granules. */
+static size_t keep_spare(size_t footprint)
+{
+    size_t most = keep_used + lm_max(LEAST, keep_used * lm_config.spare_percent / 100);
+
+    return lm_config.spare_percent && footprint > most ? lm_dirty_return(footprint - most, PEAK_CALLS) : 0;
+}
+
 void lm_keep_clean(uint32_t granules)
 {
-    size_t used = lm_used_granules + granules, footprint = used + lm_dirty_granules, returned;
+    size_t used = lm_used_granules + granules, footprint = used + lm_dirty_granules;
 
     if (keep_owed)
         keep_regret(granules);
+    keep_used = lm_max(keep_used, used);
     if (lm_config.dirty_bytes || footprint <= keep_peak)
         return;
-    if (used > SMALL) {
-        keep_peak = footprint;
-        return;
-    }
-    keep_used = lm_min(lm_max(keep_used, used), SMALL);
-    returned = lm_dirty_return(lm_min(footprint - keep_peak, keep_used - keep_spent), PEAK_CALLS);
-    keep_spent = lm_min(keep_spent + returned, keep_used); /* an extent goes as a whole */
-    keep_peak = lm_max(keep_peak, footprint - returned);
+    if (used <= lm_config.guard_bytes / LM_GRANULE)
+        footprint -= keep_small(footprint - keep_peak);
+    footprint -= keep_spare(footprint);
+    keep_peak = lm_max(keep_peak, footprint);
 }

@@ -186,6 +186,60 @@ static void the_bound_learns(void **state)
     lm_fake_reset();
 }
 
+/* The most in use and dirty while pieces between live ones are free, and all that is asked for is larger than they are. */
+static size_t peak_of_misfits(size_t *most_used)
+{
+    enum { PIECES = 200, PIECE = 8 };
+    struct lm_span *piece[PIECES], *misfit[PIECES / 2];
+    struct lm_page_stats stats;
+    size_t peak = 0;
+    bool zeroed;
+
+    for (int i = 0; i < PIECES; i++)
+        assert_non_null(piece[i] = lm_span_alloc(PIECE, 1, LM_LARGE, &zeroed));
+    for (int i = 1; i < PIECES; i += 2)
+        lm_span_free(piece[i]);
+    lm_page_stats(&stats);
+    assert_int_equal(stats.dirty_bytes, PIECES / 2 * PIECE * LM_GRANULE);
+    *most_used = PIECES * PIECE * LM_GRANULE;
+    for (int i = 0; i < PIECES / 2; i++) {
+        assert_non_null(misfit[i] = lm_span_alloc(PIECE + 1, 1, LM_LARGE, &zeroed));
+        lm_page_stats(&stats);
+        *most_used = lm_max(*most_used, stats.used_bytes);
+        peak = lm_max(peak, stats.used_bytes + stats.dirty_bytes);
+        assert_int_equal(lm_page_check(), 0);
+    }
+    for (int i = 0; i < PIECES; i += 2)
+        lm_span_free(piece[i]);
+    for (int i = 0; i < PIECES / 2; i++)
+        lm_span_free(misfit[i]);
+    lm_page_purge(0);
+    return peak;
+}
+
+/* What is dirty and does not fit raises the peak by no more than config spare allows. The first test, for peaks are the process's. */
+static void the_peak_is_spared(void **state)
+{
+    size_t spare = lm_config.spare_percent, used, peak;
+    uint64_t now = 1000;
+
+    (void)state;
+    lm_page_purge(0);
+    lm_fake_reset();
+    for (int i = 0; i < 8; i++)
+        breathe(now += 5); /* much may stay dirty now */
+    lm_config.spare_percent = 10;
+    peak = peak_of_misfits(&used);
+    assert_true(peak <= used + used / 10);
+    lm_config.spare_percent = 0;
+    for (int i = 0; i < 8; i++)
+        breathe(now += 5);
+    peak = peak_of_misfits(&used);
+    assert_true(peak > used + used / 5);
+    lm_config.spare_percent = spare;
+    lm_fake_reset();
+}
+
 /* In a small container the bound does not rise beyond an eighth of what there is, however much is regretted. */
 static void the_bound_minds_the_limit(void **state)
 {
@@ -336,12 +390,12 @@ static void meta_is_zeroed_and_aligned(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(random_traffic), cmocka_unit_test(returns_after_the_delay),
-        cmocka_unit_test(age_counts_pauses), cmocka_unit_test(the_bound_learns),
-        cmocka_unit_test(the_bound_minds_the_limit), cmocka_unit_test(sparse_spans_are_clean),
-        cmocka_unit_test(keeps_below_the_cap), cmocka_unit_test(a_refused_purge_stays_dirty),
-        cmocka_unit_test(failures_leave_all_whole), cmocka_unit_test(foreign_pointers_have_no_span),
-        cmocka_unit_test(meta_is_zeroed_and_aligned)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(the_peak_is_spared), cmocka_unit_test(random_traffic),
+        cmocka_unit_test(returns_after_the_delay), cmocka_unit_test(age_counts_pauses),
+        cmocka_unit_test(the_bound_learns), cmocka_unit_test(the_bound_minds_the_limit),
+        cmocka_unit_test(sparse_spans_are_clean), cmocka_unit_test(keeps_below_the_cap),
+        cmocka_unit_test(a_refused_purge_stays_dirty), cmocka_unit_test(failures_leave_all_whole),
+        cmocka_unit_test(foreign_pointers_have_no_span), cmocka_unit_test(meta_is_zeroed_and_aligned)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
