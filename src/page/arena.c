@@ -144,8 +144,8 @@ LM_RACY static bool arena_describe(struct lm_arena *arena, uint32_t upto)
     return true;
 }
 
-/* Asks for huge pages behind the granules from `first` up to the frontier, as far as they lie beyond config huge. Whole
- * ones only; the rest of the last is asked for together with what follows it. */
+/* Asks for huge pages behind the granules from `first` up to the frontier, as far as they lie beyond config huge, and when what
+ * lies before them is filled. Whole ones only; the rest of the last is asked for together with what follows it. */
 static void arena_advise(const struct lm_arena *arena, uint32_t first)
 {
     char *start = arena->base + (size_t)first * LM_GRANULE, *end = arena->base + (size_t)arena->frontier * LM_GRANULE;
@@ -155,7 +155,7 @@ static void arena_advise(const struct lm_arena *arena, uint32_t first)
         return;
     from = lm_max(
         from, lm_align_up((uintptr_t)(arena->base + arena->head * LM_GRANULE) + lm_config.huge_bytes, LM_HUGE_PAGE));
-    if (from < to)
+    if (from < to && lm_arena_is_dense(arena, first))
         lm_os_advise_huge((void *)from, to - from);
 }
 

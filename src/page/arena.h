@@ -34,6 +34,9 @@ uint32_t lm_arena_granule(const struct lm_arena *arena, const struct lm_span *sp
  * kernel refuses. */
 uint32_t lm_arena_extend(struct lm_arena *arena, uint32_t granules);
 
+/* dense.c: true when three quarters of the last quarter of the granules below `upto` have been touched. */
+bool lm_arena_is_dense(const struct lm_arena *arena, uint32_t upto);
+
 /* A further arena of group 0 with room for a span of `granules`, or NULL. */
 struct lm_arena *lm_arena_create(uint32_t granules);
 

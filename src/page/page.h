@@ -1,6 +1,7 @@
 /* page: address space in granules of 64 KiB, each with a 64-byte descriptor found by arithmetic.
  *
  *   arena.c   the reserves: layout, growth of the writable frontier, further arenas
+ *   dense.c   how much of it is touched: where huge pages pay
  *   span.c    runs of granules: placing, freeing, growing and shrinking them
  *   dirty.c   freed spans on their way back to the OS
  *   keep.c    how many of them may wait

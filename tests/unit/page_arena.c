@@ -144,6 +144,52 @@ static void huge_pages_beyond_the_size(void)
     NEED(lm_page_check() == 0);
 }
 
+/* Slabs of two granules each, in an arena that grows by `bytes`, of which so many objects of a page are carved. */
+static void grow_by_slabs(size_t bytes, uint16_t carved)
+{
+    bool zeroed;
+
+    for (size_t grown = 0; grown < bytes; grown += 2 * LM_GRANULE) {
+        struct lm_span *slab = lm_span_alloc(2, 1, LM_SLAB_CURRENT, &zeroed);
+
+        NEED(slab);
+        slab->object_bytes = 4096;
+        slab->carved = carved;
+        lm_span_set_kind(&slab[1], LM_CONT);
+        slab[1].granules = 1;
+    }
+}
+
+/* Where a page or two of each slab is all that is used, a huge page would multiply what is resident. */
+static void huge_pages_for_dense_memory_only(void)
+{
+    bool zeroed;
+    uint32_t middle;
+
+    lm_config.huge_bytes = (size_t)16 << 20;
+    grow_by_slabs((size_t)100 << 20, 17); /* one granule is full, the other has a page */
+    NEED(lm_fake_calls(LM_OS_ADVISE) == 0);
+    middle = lm_arenas[0].frontier;
+    grow_by_slabs((size_t)100 << 20, 32);
+    NEED(lm_fake_calls(LM_OS_ADVISE) > 0);
+    NEED(lm_arena_is_dense(&lm_arenas[0], lm_arenas[0].frontier));
+    NEED(!lm_arena_is_dense(&lm_arenas[0], middle));
+    grow_by_slabs((size_t)200 << 20, 1);
+    NEED(!lm_arena_is_dense(&lm_arenas[0], lm_arenas[0].frontier));
+    /* what is free says nothing; a large block counts as filled */
+    for (uint32_t g = lm_arenas[0].head, next; g < lm_arenas[0].frontier; g = next) {
+        struct lm_span *slab = lm_arena_span(&lm_arenas[0], g);
+
+        next = g + (slab->kind == LM_SLAB_CURRENT ? slab->granules : 1);
+        if (slab->kind == LM_SLAB_CURRENT)
+            lm_span_free(slab);
+    }
+    lm_page_purge(0);
+    NEED(lm_span_alloc(1, 1, LM_LARGE, &zeroed));
+    NEED(lm_arena_is_dense(&lm_arenas[0], lm_arenas[0].frontier));
+    NEED(lm_page_check() == 0);
+}
+
 static void all(void **state)
 {
     (void)state;
@@ -155,6 +201,7 @@ static void all(void **state)
     in_child(pages_of_64_kib);
     in_child(steps_of_huge_pages);
     in_child(huge_pages_beyond_the_size);
+    in_child(huge_pages_for_dense_memory_only);
 }
 
 int main(void)
