@@ -23,6 +23,9 @@ extern struct lm_rseq_list lm_cpu_stopped[LM_CPU_LISTS]; /* what a CPU's table e
 unsigned lm_cpu_slots(unsigned list);                /* of a list */
 void lm_cpu_give(struct lm_cpu *cpu, const void *p); /* a block that is away goes home; under the CPU's lock */
 void lm_cpu_drain(bool leave);                       /* lm_percpu_drain; with leave, slabs become orphans */
+void lm_cpu_resume(void);                            /* gives the CPUs their lists; under lm_cpus_lock */
+bool lm_percpu_is_proved(void);                      /* their lists may be used */
+void lm_percpu_fork_retry(void);                     /* in the child: nobody is proving it any more */
 
 LM_INLINE struct lm_cpu *lm_cpu_at(uint32_t i)
 {

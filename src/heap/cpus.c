@@ -13,25 +13,29 @@ static struct lm_cpu *lm_cpu_next(uint32_t *i)
     return NULL;
 }
 
-static void percpu_resume(void)
+void lm_cpu_resume(void)
 {
     uint32_t i = 0;
 
+    if (!lm_percpu_is_proved())
+        return;
     for (struct lm_cpu *cpu = lm_cpu_next(&i); cpu; cpu = lm_cpu_next(&i))
         __atomic_store_n(&lm_rseq.table[i - 1], cpu->lists, __ATOMIC_RELEASE);
 }
 
 /* Takes the lists away from their CPUs. False: the kernel would not fence, and they have them still. Under
- * lm_cpus_lock, until percpu_resume. */
+ * lm_cpus_lock, until lm_cpu_resume. */
 static bool percpu_stop(void)
 {
     uint32_t i = 0;
 
+    if (!lm_percpu_is_proved())
+        return true; /* they were never given them */
     for (struct lm_cpu *cpu = lm_cpu_next(&i); cpu; cpu = lm_cpu_next(&i))
         __atomic_store_n(&lm_rseq.table[i - 1], (struct lm_rseq_cpu *)(void *)lm_cpu_stopped, __ATOMIC_RELAXED);
     if (lm_rseq_fence())
         return true;
-    percpu_resume();
+    lm_cpu_resume();
     return false;
 }
 
@@ -64,7 +68,7 @@ void lm_cpu_drain(bool leave)
             percpu_empty(cpu);
             lm_lock_release(&cpu->lock);
         }
-        percpu_resume();
+        lm_cpu_resume();
     }
     i = 0;
     for (struct lm_cpu *cpu = lm_cpu_next(&i); cpu; cpu = lm_cpu_next(&i)) {
@@ -149,7 +153,7 @@ int lm_percpu_check(void)
                 fault = lm_heap_check_slabs(&cpu->heap);
             lm_lock_release(&cpu->lock);
         }
-        percpu_resume();
+        lm_cpu_resume();
     }
     lm_lock_release(&lm_cpus_lock);
     return fault;
@@ -187,6 +191,7 @@ void lm_percpu_fork_reset(void)
     for (struct lm_cpu *cpu = lm_cpu_next(&i); cpu; cpu = lm_cpu_next(&i))
         lm_lock_reset(&cpu->lock);
     lm_lock_reset(&lm_cpus_lock);
+    lm_percpu_fork_retry();
 }
 
 void lm_percpu_fork_mail(void)

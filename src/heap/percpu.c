@@ -16,9 +16,11 @@ enum {
 bool lm_percpu_on;
 
 struct lm_lock lm_cpus_lock = LM_LOCK_INIT(LM_RANK_CPUS);
-static enum { UNTRIED, USABLE, UNUSABLE } percpu_state; /* atomic; written under lm_cpus_lock */
-struct lm_cpu **lm_cpu_table;                           /* by index; entries atomic; NULL: not met yet */
-static size_t percpu_threads_most;                      /* atomic; threads that the CPUs are not needed for */
+/* Atomic; written under lm_cpus_lock. From TRYING on there may be CPUs; lists are used when they are PROVED. */
+static enum { UNTRIED, UNUSABLE, TRYING, PROVED, REFUTED } percpu_state;
+static bool percpu_proving;        /* a thread is at it; as percpu_state */
+struct lm_cpu **lm_cpu_table;      /* by index; entries atomic; NULL: not met yet */
+static size_t percpu_threads_most; /* atomic; threads that the CPUs are not needed for */
 /* What every CPU's table entry shows while it is stopped. */
 struct lm_rseq_list lm_cpu_stopped[LM_CPU_LISTS] LM_APART;
 
@@ -70,7 +72,8 @@ static struct lm_cpu *percpu_make(uint32_t index)
         cpu->lists = percpu_make_lists(&cpu->heap);
         if (cpu->lists) {
             __atomic_store_n(&lm_cpu_table[index], cpu, __ATOMIC_RELEASE); /* pairs with lm_cpu_at */
-            __atomic_store_n(&lm_rseq.table[index], cpu->lists, __ATOMIC_RELEASE);
+            if (lm_percpu_is_proved())
+                __atomic_store_n(&lm_rseq.table[index], cpu->lists, __ATOMIC_RELEASE);
         } else {
             cpu = NULL; /* some bookkeeping memory is lost, at a time when there is none anyway */
         }
@@ -90,22 +93,50 @@ static struct lm_cpu *percpu_here(void)
     return cpu ? cpu : percpu_make(index < lm_rseq.limit ? index : 0);
 }
 
-/* Under lm_cpus_lock. */
-static void percpu_try(void)
-{
-    uint32_t limit = lm_rseq_limit();
-    struct lm_rseq_cpu **table;
-
-    __atomic_store_n(&percpu_state, UNUSABLE, __ATOMIC_RELAXED);
-    table = lm_meta_alloc(limit * sizeof *table);
-    lm_cpu_table = lm_meta_alloc(limit * sizeof *lm_cpu_table);
-    if (table && lm_cpu_table && lm_rseq_start(table, limit, (struct lm_rseq_cpu *)(void *)lm_cpu_stopped))
-        __atomic_store_n(&percpu_state, USABLE, __ATOMIC_RELEASE); /* pairs with lm_percpu_is_used */
-}
-
 bool lm_percpu_is_used(void)
 {
-    return __atomic_load_n(&percpu_state, __ATOMIC_ACQUIRE) == USABLE;
+    return __atomic_load_n(&percpu_state, __ATOMIC_ACQUIRE) >= TRYING;
+}
+
+bool lm_percpu_is_proved(void)
+{
+    return __atomic_load_n(&percpu_state, __ATOMIC_RELAXED) == PROVED;
+}
+
+/* Finds what sequences need. Under lm_cpus_lock. */
+static void percpu_find(void)
+{
+    uint32_t limit = lm_rseq_limit();
+    struct lm_rseq_cpu **table = lm_meta_alloc(limit * sizeof *table);
+
+    lm_cpu_table = lm_meta_alloc(limit * sizeof *lm_cpu_table);
+    if (table && lm_cpu_table && lm_rseq_find(table, limit, (struct lm_rseq_cpu *)(void *)lm_cpu_stopped))
+        __atomic_store_n(&percpu_state, TRYING, __ATOMIC_RELEASE); /* pairs with lm_percpu_is_used */
+    else
+        __atomic_store_n(&percpu_state, UNUSABLE, __ATOMIC_RELAXED);
+}
+
+/* Proves that sequences work, while others are served by CPUs without them: where many threads want to run it takes the time in
+ * which each gets its turn. */
+static void percpu_prove(void)
+{
+    bool proved = lm_rseq_prove();
+
+    lm_lock_take(&lm_cpus_lock);
+    __atomic_store_n(&percpu_proving, false, __ATOMIC_RELAXED);
+    __atomic_store_n(&percpu_state, proved ? PROVED : REFUTED, __ATOMIC_RELEASE);
+    if (proved)
+        lm_cpu_resume();
+    else
+        __atomic_store_n(&lm_percpu_on, false, __ATOMIC_RELEASE);
+    lm_lock_release(&lm_cpus_lock);
+    if (!proved)
+        lm_cpu_drain(true);
+}
+
+void lm_percpu_fork_retry(void)
+{
+    percpu_proving = false; /* whoever was at it is gone, and the next who asks begins anew */
 }
 
 /* -- blocks in and out of slabs, by the batch -------------------------------------------------------------------- */
@@ -184,7 +215,7 @@ static void *percpu_fill(unsigned size_class, bool *zeroed)
     lm_lock_take(&cpu->lock);
     colour = cpu->heap.colour;
     p = lm_heap_take(&cpu->heap, size_class, zeroed);
-    if (p && lm_rseq_registered(area))
+    if (p && lm_rseq_registered(area) && lm_percpu_is_proved())
         n = percpu_take_more(cpu, size_class, more);
     colour ^= cpu->heap.colour;
     lm_lock_release(&cpu->lock);
@@ -271,9 +302,24 @@ bool lm_percpu_free(struct lm_span *slab, uint64_t n)
 
 /* -- when ------------------------------------------------------------------------------------------------------- */
 
+/* False: it is known that sequences cannot be used. */
+static bool percpu_may_be(void)
+{
+    unsigned state = __atomic_load_n(&percpu_state, __ATOMIC_RELAXED);
+
+    return state != UNUSABLE && state != REFUTED;
+}
+
+static bool percpu_lacks_proof(void)
+{
+    return __atomic_load_n(&percpu_state, __ATOMIC_RELAXED) == TRYING &&
+        !__atomic_load_n(&percpu_proving, __ATOMIC_RELAXED);
+}
+
 void lm_percpu_decide(size_t threads)
 {
     bool on = __atomic_load_n(&lm_percpu_on, __ATOMIC_RELAXED), want = lm_config.cache == LM_CACHE_CPU;
+    bool prove = false;
     size_t most = __atomic_load_n(&percpu_threads_most, __ATOMIC_RELAXED);
 
     if (lm_config.cache == LM_CACHE_AUTO) {
@@ -283,13 +329,19 @@ void lm_percpu_decide(size_t threads)
         }
         want = threads > (on ? most / 2 : most); /* apart, so that a thread that comes and goes moves nothing */
     }
-    if (want == on || __atomic_load_n(&percpu_state, __ATOMIC_RELAXED) == UNUSABLE || !lm_lock_try(&lm_cpus_lock))
+    want = want && percpu_may_be();
+    if ((want == on && !(want && percpu_lacks_proof())) || !lm_lock_try(&lm_cpus_lock))
         return; /* whoever holds the lock is at it, or the next thread will be */
     if (percpu_state == UNTRIED)
-        percpu_try();
-    want = want && percpu_state == USABLE;
+        percpu_find();
+    want = want && percpu_may_be();
+    prove = want && percpu_lacks_proof();
+    if (prove)
+        __atomic_store_n(&percpu_proving, true, __ATOMIC_RELAXED);
     on = __atomic_exchange_n(&lm_percpu_on, want, __ATOMIC_ACQ_REL);
     lm_lock_release(&lm_cpus_lock);
     if (on && !want)
         lm_cpu_drain(true);
+    if (prove)
+        percpu_prove();
 }

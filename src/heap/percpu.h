@@ -17,6 +17,9 @@
  * threads for each CPU (cache:auto). Nobody is stopped when that changes: a thread sees it at its next slow road, and
  * either disowns its heap or gets one.
  *
+ * Sequences are proved to work before the first use, which may take a while; until then the lists are stopped, so that every
+ * block goes through the slabs, under the lock.
+ *
  * Draining takes a CPU's lists away (stopped lists are full and empty at once) and fences before it looks at them.
  *
  * Invariant (lm_percpu_check): every block in a list is away, with no object behind it, and in a class list has that

@@ -138,6 +138,8 @@ void lm_heap_start(void)
 {
     /* a process that is promised to stay single has no thread whose end matters */
     thread_key_made = !lm_config.single && pthread_key_create(&thread_key, thread_ends) == 0;
+    if (lm_config.cache != LM_CACHE_THREAD && !lm_config.single && !lm_config.heaps)
+        lm_rseq_prepare();
 }
 
 void lm_heap_configure(void)

@@ -9,6 +9,7 @@ static struct {
 
 static size_t fake_limit = SIZE_MAX, fake_mapped, fake_page, fake_memory, fake_address;
 static uint64_t fake_ms;
+static bool (*fake_prove)(void);
 
 void *__real_lm_os_reserve(size_t bytes, size_t align);
 bool __real_lm_os_commit(void *p, size_t bytes);
@@ -22,6 +23,7 @@ size_t __real_lm_os_page_size(void);
 uint64_t __real_lm_os_clock_ms(void);
 size_t __real_lm_os_memory_limit(void);
 size_t __real_lm_os_address_limit(void);
+bool __real_lm_rseq_prove(void);
 
 void *__wrap_lm_os_reserve(size_t bytes, size_t align);
 bool __wrap_lm_os_commit(void *p, size_t bytes);
@@ -35,6 +37,7 @@ size_t __wrap_lm_os_page_size(void);
 uint64_t __wrap_lm_os_clock_ms(void);
 size_t __wrap_lm_os_memory_limit(void);
 size_t __wrap_lm_os_address_limit(void);
+bool __wrap_lm_rseq_prove(void);
 
 void lm_fake_reset(void)
 {
@@ -43,6 +46,7 @@ void lm_fake_reset(void)
     fake_limit = SIZE_MAX;
     fake_page = fake_memory = fake_address = 0;
     fake_ms = 0;
+    fake_prove = NULL;
 }
 
 void lm_fake_fail_nth(enum lm_os_call kind, uint64_t n)
@@ -83,6 +87,11 @@ void lm_fake_memory_limit(size_t bytes)
 void lm_fake_address_limit(size_t bytes)
 {
     fake_address = bytes;
+}
+
+void lm_fake_prove(bool (*first)(void))
+{
+    fake_prove = first;
 }
 
 uint64_t lm_fake_calls(enum lm_os_call kind)
@@ -191,4 +200,9 @@ size_t __wrap_lm_os_memory_limit(void)
 size_t __wrap_lm_os_address_limit(void)
 {
     return fake_address ? fake_address : __real_lm_os_address_limit();
+}
+
+bool __wrap_lm_rseq_prove(void)
+{
+    return (!fake_prove || fake_prove()) && __real_lm_rseq_prove();
 }

@@ -27,6 +27,9 @@ void lm_fake_clock(uint64_t ms);      /* the clock stands still at this */
 void lm_fake_memory_limit(size_t bytes);
 void lm_fake_address_limit(size_t bytes);
 
+/* Restartable sequences are refuted when `first`, which may wait, returns false; NULL: proved by themselves. */
+void lm_fake_prove(bool (*first)(void));
+
 uint64_t lm_fake_calls(enum lm_os_call kind); /* made since the reset, failed ones included */
 size_t lm_fake_mapped_bytes(void);            /* reserved and mapped, not unmapped: shows leaks of address space */
 

@@ -1,6 +1,7 @@
 /* rseq.c: finding restartable sequences, and proving that they work before they are believed.
  *
- * What must hold, and is tested once before the first use: the area is registered for this thread; membarrier knows the
+ * What must hold, and is tested once before the first use (which takes a moment, or some 50 ms where many threads want to
+ * run, for a helper must get its turn): the area is registered for this thread; membarrier knows the
  * fence; sequences commit what they should and refuse what they should; and a thread that is inside a sequence while
  * another thread fences is sent to its abort handler. Emulators and checkers that know nothing of it (valgrind,
  * qemu-user) fail one of these. */
@@ -33,6 +34,15 @@ uint32_t lm_rseq_limit(void)
 
     errno = saved;
     return bytes > 0 ? (uint32_t)bytes * 8 : MOST_CPUS;
+}
+
+void lm_rseq_prepare(void)
+{
+    int saved = errno;
+
+    if (lm_is_single() && &__rseq_size && __rseq_size)
+        syscall(SYS_membarrier, FENCE_REGISTER, 0, 0);
+    errno = saved;
 }
 
 bool lm_rseq_fence(void)
@@ -171,31 +181,33 @@ static bool rseq_test_abort(struct lm_rseq_area *area)
     return aborted;
 }
 
-/* True when sequences do to a list what they should. */
-static bool rseq_test_commit(struct lm_rseq_area *area, uint32_t limit)
+/* True when sequences do to a list what they should. Nobody else sees the list: the sequences find it at index 0, which is where
+ * they are told to look for their index. */
+static bool rseq_test_commit(struct lm_rseq_area *area)
 {
+    static const uint32_t zero;
     struct {
         struct lm_rseq_list list;
         void *slot[1];
     } scratch = {.list = {.owner = &scratch, .top = 2, .begin = 2, .end = 3}};
+    struct lm_rseq_cpu *one = (struct lm_rseq_cpu *)(void *)&scratch;
+    struct lm_rseq trial = {.table = &one, .limit = 1, .index = (const char *)&zero - (const char *)area};
     bool right;
 
-    for (uint32_t i = 0; i < limit; i++)
-        lm_rseq.table[i] = (struct lm_rseq_cpu *)(void *)&scratch;
-    right = lm_rseq_pop(area, 0) == NULL && lm_rseq_push(area, 0, area, &right) == LM_RSEQ_FOREIGN &&
-        lm_rseq_push(area, 0, &scratch, &right) == LM_RSEQ_DONE && scratch.list.top == 3 &&
-        lm_rseq_push(area, 0, &scratch, &scratch) == LM_RSEQ_MISSED && scratch.slot[0] == &right &&
-        lm_rseq_pop(area, 0) == &right && scratch.list.top == 2;
-    lm_rseq.limit = 0; /* no index is right */
-    right = right && lm_rseq_pop(area, 0) == NULL && lm_rseq_push(area, 0, &scratch, area) == LM_RSEQ_MISSED;
-    lm_rseq.limit = limit;
+    right = lm_rseq_pop_of(&trial, area, 0) == NULL &&
+        lm_rseq_push_of(&trial, area, 0, area, &right) == LM_RSEQ_FOREIGN &&
+        lm_rseq_push_of(&trial, area, 0, &scratch, &right) == LM_RSEQ_DONE && scratch.list.top == 3 &&
+        lm_rseq_push_of(&trial, area, 0, &scratch, &scratch) == LM_RSEQ_MISSED && scratch.slot[0] == &right &&
+        lm_rseq_pop_of(&trial, area, 0) == &right && scratch.list.top == 2;
+    trial.limit = 0; /* no index is right */
+    right = right && lm_rseq_pop_of(&trial, area, 0) == NULL &&
+        lm_rseq_push_of(&trial, area, 0, &scratch, area) == LM_RSEQ_MISSED;
     return right && area->cs == 0;
 }
 
-bool lm_rseq_start(struct lm_rseq_cpu **table, uint32_t limit, struct lm_rseq_cpu *stopped)
+bool lm_rseq_find(struct lm_rseq_cpu **table, uint32_t limit, struct lm_rseq_cpu *stopped)
 {
-    struct lm_rseq_area *area;
-    bool right;
+    const struct lm_rseq_area *area;
 
     /* the area is registered with 32 bytes at the least, so a kernel that knows mm_cid fills it whatever __rseq_size
      * counts as in use */
@@ -207,20 +219,29 @@ bool lm_rseq_start(struct lm_rseq_cpu **table, uint32_t limit, struct lm_rseq_cp
     lm_rseq.index = getauxval(AT_RSEQ_FEATURES) >= offsetof(struct lm_rseq_area, mm_cid) + sizeof(uint32_t)
         ? offsetof(struct lm_rseq_area, mm_cid)
         : offsetof(struct lm_rseq_area, cpu_id);
-    area = lm_rseq_area();
-    if (!lm_rseq_registered(area) || lm_rseq_index(area) >= limit || area->cs != 0)
-        return false;
-    right = lm_rseq_fence() && rseq_test_commit(area, limit) && rseq_test_abort(area);
     for (uint32_t i = 0; i < limit; i++)
         table[i] = stopped;
-    return right;
+    area = lm_rseq_area();
+    return lm_rseq_registered(area) && lm_rseq_index(area) < limit && area->cs == 0;
+}
+
+bool lm_rseq_prove(void)
+{
+    struct lm_rseq_area *area = lm_rseq_area();
+
+    return lm_rseq_fence() && rseq_test_commit(area) && rseq_test_abort(area);
 }
 
 #else
 
-bool lm_rseq_start(struct lm_rseq_cpu **table, uint32_t limit, struct lm_rseq_cpu *stopped)
+bool lm_rseq_find(struct lm_rseq_cpu **table, uint32_t limit, struct lm_rseq_cpu *stopped)
 {
     (void)table, (void)limit, (void)stopped;
+    return false;
+}
+
+bool lm_rseq_prove(void)
+{
     return false;
 }
 

@@ -63,11 +63,17 @@ extern struct lm_rseq lm_rseq LM_HIDDEN;
 /* Table entries that the largest index needs. */
 uint32_t lm_rseq_limit(void);
 
-/* Finds the kernel's and the C library's part and tests both: sequences must commit, and must abort when fenced. False:
- * there is none, or it does not do what it should, and nothing below may be used. Once, before anything else here.
- * The table, of so many entries, is filled with `stopped`. Starts a helper thread for a moment, of which the C library
- * does not know. */
-bool lm_rseq_start(struct lm_rseq_cpu **table, uint32_t limit, struct lm_rseq_cpu *stopped);
+/* To be called early: while the process has one thread the kernel makes ready to fence at once, and later only after a grace
+ * period of its own (some 10 ms). Does nothing in a process with more threads. */
+void lm_rseq_prepare(void);
+
+/* Finds the kernel's and the C library's part. False: there is none, and nothing below may be used. Once, before anything else
+ * here. The table, of so many entries, is filled with `stopped`, which is what sequences must find until they are proved. */
+bool lm_rseq_find(struct lm_rseq_cpu **table, uint32_t limit, struct lm_rseq_cpu *stopped);
+
+/* Tests both: sequences must commit, and must abort when fenced. False: they do not what they should. Others may run
+ * sequences on stopped lists meanwhile. Starts a helper thread for a moment, of which the C library does not know. */
+bool lm_rseq_prove(void);
 
 /* When it returns true, no thread of the process is inside a sequence that it began before the call. False: the kernel
  * refuses (seccomp). In a fork's child as well. */
@@ -140,7 +146,8 @@ LM_INLINE void lm_rseq_found(void *object)
 #endif
 
 /* One try. `list` is the list's offset in bytes. *result: the pointer, or NULL: the list is empty. */
-LM_INLINE enum lm_rseq_result lm_rseq_try_pop(struct lm_rseq_area *area, size_t list, void **result)
+LM_INLINE enum lm_rseq_result lm_rseq_try_pop(
+    const struct lm_rseq *rseq, struct lm_rseq_area *area, size_t list, void **result)
 {
     uint64_t status = LM_RSEQ_MISSED;
     void *found = NULL;
@@ -161,8 +168,8 @@ LM_INLINE enum lm_rseq_result lm_rseq_try_pop(struct lm_rseq_area *area, size_t 
                                    "jmp 5f\n" LM_RSEQ_SIGNATURE "4: movl %[aborted], %k[status]\n"
                                    "5: movq $0, 8(%[area])\n"
                      : [found] "+&r"(found), [status] "+&r"(status), [t0] "=&r"(t0), [t1] "=&r"(t1)
-                     : [area] "r"(area), [index] "r"(lm_rseq.index), [limit] "rm"(lm_rseq.limit),
-                     [table] "r"(lm_rseq.table), [list] "r"(list), [aborted] "i"(LM_RSEQ_ABORTED)
+                     : [area] "r"(area), [index] "r"(rseq->index), [limit] "rm"(rseq->limit), [table] "r"(rseq->table),
+                     [list] "r"(list), [aborted] "i"(LM_RSEQ_ABORTED)
                      : "memory", "cc");
 #elif defined(__aarch64__)
     uintptr_t t2;
@@ -183,11 +190,11 @@ LM_INLINE enum lm_rseq_result lm_rseq_try_pop(struct lm_rseq_area *area, size_t 
                                    "b 5f\n" LM_RSEQ_SIGNATURE "4: mov %w[status], %[aborted]\n"
                                    "5: str xzr, [%[area], #8]\n"
                      : [found] "+&r"(found), [status] "+&r"(status), [t0] "=&r"(t0), [t1] "=&r"(t1), [t2] "=&r"(t2)
-                     : [area] "r"(area), [index] "r"(lm_rseq.index), [limit] "r"(lm_rseq.limit),
-                     [table] "r"(lm_rseq.table), [list] "r"(list), [aborted] "i"(LM_RSEQ_ABORTED)
+                     : [area] "r"(area), [index] "r"(rseq->index), [limit] "r"(rseq->limit), [table] "r"(rseq->table),
+                     [list] "r"(list), [aborted] "i"(LM_RSEQ_ABORTED)
                      : "memory", "cc");
 #else
-    (void)area, (void)list, (void)t0, (void)t1;
+    (void)rseq, (void)area, (void)list, (void)t0, (void)t1;
 #endif
     *result = status == LM_RSEQ_DONE ? found : NULL;
     if (*result)
@@ -196,7 +203,8 @@ LM_INLINE enum lm_rseq_result lm_rseq_try_pop(struct lm_rseq_area *area, size_t 
 }
 
 /* One try. The list must have this owner. */
-LM_INLINE enum lm_rseq_result lm_rseq_try_push(struct lm_rseq_area *area, size_t list, const void *owner, void *object)
+LM_INLINE enum lm_rseq_result lm_rseq_try_push(
+    const struct lm_rseq *rseq, struct lm_rseq_area *area, size_t list, const void *owner, void *object)
 {
     uint64_t status = LM_RSEQ_FOREIGN;
     uintptr_t t0, t1;
@@ -223,9 +231,9 @@ LM_INLINE enum lm_rseq_result lm_rseq_try_push(struct lm_rseq_area *area, size_t
                                    "6: movl %[missed], %k[status]\n"
                                    "5: movq $0, 8(%[area])\n"
                      : [status] "+&r"(status), [t0] "=&r"(t0), [t1] "=&r"(t1)
-                     : [area] "r"(area), [index] "r"(lm_rseq.index), [limit] "rm"(lm_rseq.limit),
-                     [table] "r"(lm_rseq.table), [list] "r"(list), [owner] "r"(owner), [object] "r"(object),
-                     [aborted] "i"(LM_RSEQ_ABORTED), [missed] "i"(LM_RSEQ_MISSED)
+                     : [area] "r"(area), [index] "r"(rseq->index), [limit] "rm"(rseq->limit), [table] "r"(rseq->table),
+                     [list] "r"(list), [owner] "r"(owner), [object] "r"(object), [aborted] "i"(LM_RSEQ_ABORTED),
+                     [missed] "i"(LM_RSEQ_MISSED)
                      : "memory", "cc");
 #elif defined(__aarch64__)
     uintptr_t t2, t3;
@@ -251,12 +259,12 @@ LM_INLINE enum lm_rseq_result lm_rseq_try_push(struct lm_rseq_area *area, size_t
                                    "6: mov %w[status], %[missed]\n"
                                    "5: str xzr, [%[area], #8]\n"
                      : [status] "+&r"(status), [t0] "=&r"(t0), [t1] "=&r"(t1), [t2] "=&r"(t2), [t3] "=&r"(t3)
-                     : [area] "r"(area), [index] "r"(lm_rseq.index), [limit] "r"(lm_rseq.limit),
-                     [table] "r"(lm_rseq.table), [list] "r"(list), [owner] "r"(owner), [object] "r"(object),
-                     [aborted] "i"(LM_RSEQ_ABORTED), [missed] "i"(LM_RSEQ_MISSED)
+                     : [area] "r"(area), [index] "r"(rseq->index), [limit] "r"(rseq->limit), [table] "r"(rseq->table),
+                     [list] "r"(list), [owner] "r"(owner), [object] "r"(object), [aborted] "i"(LM_RSEQ_ABORTED),
+                     [missed] "i"(LM_RSEQ_MISSED)
                      : "memory", "cc");
 #else
-    (void)area, (void)list, (void)owner, (void)object, (void)t0, (void)t1;
+    (void)rseq, (void)area, (void)list, (void)owner, (void)object, (void)t0, (void)t1;
 #endif
     return (enum lm_rseq_result)status;
 }
@@ -264,25 +272,36 @@ LM_INLINE enum lm_rseq_result lm_rseq_try_push(struct lm_rseq_area *area, size_t
 /* A sequence that is aborted so often in a row runs under a debugger that steps through it. */
 enum { LM_RSEQ_TRIES = 100 };
 
-/* The last pushed pointer, or NULL: empty, or no sequence would end. */
-LM_INLINE void *lm_rseq_pop(struct lm_rseq_area *area, size_t list)
+/* The same until it is done. Pop: the last pushed pointer, or NULL: empty, or no sequence would end. */
+LM_INLINE void *lm_rseq_pop_of(const struct lm_rseq *rseq, struct lm_rseq_area *area, size_t list)
 {
     void *result;
 
-    for (int i = 0; lm_rseq_try_pop(area, list, &result) == LM_RSEQ_ABORTED && i < LM_RSEQ_TRIES; i++)
+    for (int i = 0; lm_rseq_try_pop(rseq, area, list, &result) == LM_RSEQ_ABORTED && i < LM_RSEQ_TRIES; i++)
         ;
     return result;
 }
 
-LM_INLINE enum lm_rseq_result lm_rseq_push(struct lm_rseq_area *area, size_t list, const void *owner, void *object)
+LM_INLINE enum lm_rseq_result lm_rseq_push_of(
+    const struct lm_rseq *rseq, struct lm_rseq_area *area, size_t list, const void *owner, void *object)
 {
     for (int i = 0; i < LM_RSEQ_TRIES; i++) {
-        enum lm_rseq_result result = lm_rseq_try_push(area, list, owner, object);
+        enum lm_rseq_result result = lm_rseq_try_push(rseq, area, list, owner, object);
 
         if (LM_LIKELY(result != LM_RSEQ_ABORTED))
             return result;
     }
     return LM_RSEQ_MISSED;
+}
+
+LM_INLINE void *lm_rseq_pop(struct lm_rseq_area *area, size_t list)
+{
+    return lm_rseq_pop_of(&lm_rseq, area, list);
+}
+
+LM_INLINE enum lm_rseq_result lm_rseq_push(struct lm_rseq_area *area, size_t list, const void *owner, void *object)
+{
+    return lm_rseq_push_of(&lm_rseq, area, list, owner, object);
 }
 
 #endif

@@ -47,7 +47,7 @@ static int start(void **state)
     (void)state;
     limit = lm_rseq_limit();
     if (usable < 0) {
-        usable = limit <= MOST_CPUS && lm_rseq_start(table, limit, as_lists(&stopped));
+        usable = limit <= MOST_CPUS && lm_rseq_find(table, limit, as_lists(&stopped)) && lm_rseq_prove();
         cpus = mmap(NULL, limit * sizeof *cpus, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         assert_ptr_not_equal(cpus, MAP_FAILED);
         printf("sequences can%s be used here\n", usable ? "" : "not");
