@@ -10,6 +10,13 @@ bool in_full(void)
     return getenv("LOAM_CHECK_ALL") && !getenv("LOAM_CHECK_SHORT");
 }
 
+size_t at_the_price(size_t bytes)
+{
+    const char *conf = getenv("LOAM_CONF");
+
+    return conf && strstr(conf, "policy:speed") ? bytes + bytes * 3 / 10 : bytes;
+}
+
 size_t resident_bytes(void)
 {
     char text[128] = "";

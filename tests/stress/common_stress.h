@@ -13,6 +13,9 @@
 /* True when the long form is asked for (LOAM_CHECK_ALL without LOAM_CHECK_SHORT). */
 bool in_full(void);
 
+/* What may be resident instead of so much: policy speed, chosen by LOAM_CONF, may cost 30 % more than the default. */
+size_t at_the_price(size_t bytes);
+
 /* Forks so often; each child calls body(arg), which must end it with status 0. */
 void forks(int times, void (*body)(void *arg), void *arg);
 
