@@ -31,7 +31,7 @@
 
 enum {
     LM_DIRECT_MAX = 1024,           /* sizes up to it find their slab by size, larger ones by class */
-    LM_DIRECT_CLASSES = 32,         /* classes of these sizes */
+    LM_DIRECT_CLASSES = 48,         /* classes of these sizes */
     LM_BUCKETS = 128,               /* slabs of other threads whose frees are gathered at a time */
     LM_MAILBOX_CLOSED = 0x00ffffff, /* no span has this id: arena 0 is smaller */
 };

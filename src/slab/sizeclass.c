@@ -15,20 +15,23 @@
         .granules = GRANULES((size_t)(s)), .colours = COLOURS((size_t)(s)), .colour_step = STEP((size_t)(s)) \
     }
 
-/* the eight classes above b, a power of two */
-#define DOUBLING(b) \
-    CLASS((b) / 8 * 9), CLASS((b) / 8 * 10), CLASS((b) / 8 * 11), CLASS((b) / 8 * 12), CLASS((b) / 8 * 13), \
-        CLASS((b) / 8 * 14), CLASS((b) / 8 * 15), CLASS((b) / 8 * 16)
+/* eight classes up to b, in steps of s; the sixteen classes above b, a power of two */
+#define EIGHT(b, s) \
+    CLASS((b)-7 * (s)), CLASS((b)-6 * (s)), CLASS((b)-5 * (s)), CLASS((b)-4 * (s)), CLASS((b)-3 * (s)), \
+        CLASS((b)-2 * (s)), CLASS((b) - (s)), CLASS(b)
+#define DOUBLING(b) EIGHT((b) / 2 * 3, (b) / 16), EIGHT((b)*2, (b) / 16)
 
-const struct lm_class lm_class[LM_CLASSES] = {CLASS(16), CLASS(32), CLASS(48), CLASS(64), CLASS(80), CLASS(96),
-    CLASS(112), CLASS(128), DOUBLING(128), DOUBLING(256), DOUBLING(512), DOUBLING(1024), DOUBLING(2048), DOUBLING(4096),
-    DOUBLING(8192), DOUBLING(16384), DOUBLING(32768)};
+const struct lm_class lm_class[LM_CLASSES] = {EIGHT(128, 16), EIGHT(256, 16), DOUBLING(256), DOUBLING(512),
+    DOUBLING(1024), DOUBLING(2048), DOUBLING(4096), DOUBLING(8192), DOUBLING(16384), DOUBLING(32768)};
 
-enum { TINY_CLASSES = LM_TINY_MAX / 16, PER_DOUBLING = 8 };
+enum { TINY_CLASSES = LM_TINY_MAX / 16, PER_DOUBLING = 16 };
 
+/* the first sixteen themselves; of each two above them the larger */
 #define ITSELF(c) (c), (c) + 1, (c) + 2, (c) + 3, (c) + 4, (c) + 5, (c) + 6, (c) + 7
-uint8_t lm_class_serving[LM_CLASSES] = {ITSELF(0), ITSELF(8), ITSELF(16), ITSELF(24), ITSELF(32), ITSELF(40),
-    ITSELF(48), ITSELF(56), ITSELF(64), ITSELF(72)};
+#define PAIRS(c) (c) + 1, (c) + 1, (c) + 3, (c) + 3, (c) + 5, (c) + 5, (c) + 7, (c) + 7
+#define DOUBLED(c) PAIRS(c), PAIRS((c) + 8)
+uint8_t lm_class_serving[LM_CLASSES] = {ITSELF(0), ITSELF(8), DOUBLED(16), DOUBLED(32), DOUBLED(48), DOUBLED(64),
+    DOUBLED(80), DOUBLED(96), DOUBLED(112), DOUBLED(128)};
 
 void lm_class_space(unsigned in_a_doubling)
 {

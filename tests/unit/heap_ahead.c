@@ -10,7 +10,7 @@ enum { SIZE = 200, OTHER = 400, MOST = 40 };
 /* Fresh slabs of the class, each with all of its objects taken; how many of them were AHEAD. */
 static unsigned grow(size_t size, unsigned slabs)
 {
-    unsigned c = lm_class_of(size), ahead = 0;
+    unsigned c = lm_class_for(size), ahead = 0;
     struct lm_span *seen = NULL;
 
     for (unsigned made = 0; made < slabs;) {

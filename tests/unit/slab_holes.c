@@ -192,7 +192,7 @@ static void punches_and_fills(void **state)
 static void classes_may_be_fewer(void **state)
 {
     (void)state;
-    for (unsigned in_a_doubling = 8; in_a_doubling; in_a_doubling /= 2) {
+    for (unsigned in_a_doubling = 16; in_a_doubling; in_a_doubling /= 2) {
         bool used[LM_CLASSES] = {false};
         unsigned count = 0;
 
@@ -206,7 +206,7 @@ static void classes_may_be_fewer(void **state)
         }
         for (unsigned c = 0; c < LM_CLASSES; c++)
             count += used[c];
-        assert_int_equal(count, 8 + 9 * in_a_doubling);
+        assert_int_equal(count, 16 + 8 * in_a_doubling);
     }
     lm_class_space(8);
 }
