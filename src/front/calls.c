@@ -6,7 +6,7 @@
 
 void *lm_call_malloc_slow(size_t size)
 {
-    void *p = lm_heap_pop_larger(size);
+    void *p = lm_heap_self == &lm_heap_none ? lm_percpu_pop(size) : lm_heap_pop_larger(size);
 
     if (LM_LIKELY(p))
         return p;

@@ -32,6 +32,12 @@ LM_INLINE struct lm_cpu *lm_cpu_at(uint32_t i)
     return __atomic_load_n(&lm_cpu_table[i], __ATOMIC_ACQUIRE); /* pairs with percpu_make */
 }
 
+/* What lies in a CPU's lists at `at` bytes from their start. */
+LM_INLINE struct lm_rseq_slot *lm_cpu_slot(const struct lm_cpu *cpu, uint32_t at)
+{
+    return (struct lm_rseq_slot *)(void *)((char *)cpu->lists + at);
+}
+
 LM_INLINE struct lm_span *lm_cpu_slab_of(const void *p)
 {
     struct lm_span *span;

@@ -41,14 +41,12 @@ static bool percpu_stop(void)
 
 static void percpu_empty(struct lm_cpu *cpu)
 {
-    void **slot = (void **)(void *)cpu->lists;
-
     for (unsigned i = 0; i < LM_CPU_LISTS; i++) {
         struct lm_rseq_list *list = &cpu->lists->list[i];
 
-        for (unsigned at = list->begin; at < list->top; at++) {
-            lm_rseq_found(slot[at]);
-            lm_cpu_give(cpu, slot[at]);
+        for (uint32_t at = list->begin; at < list->top; at += sizeof(struct lm_rseq_slot)) {
+            lm_rseq_found(lm_cpu_slot(cpu, at)->object);
+            lm_cpu_give(cpu, lm_cpu_slot(cpu, at)->object);
         }
         list->top = list->begin;
     }
@@ -99,42 +97,45 @@ LM_RACY void lm_percpu_cached(size_t *blocks, size_t *bytes)
     if (!lm_percpu_is_used())
         return;
     for (struct lm_cpu *cpu = lm_cpu_next(&i); cpu; cpu = lm_cpu_next(&i)) {
-        void **slot = (void **)(void *)cpu->lists;
-
         for (unsigned l = 0; l < LM_CPU_LISTS; l++) {
             const struct lm_rseq_list *list = &cpu->lists->list[l];
-            unsigned top = __atomic_load_n(&list->top, __ATOMIC_RELAXED);
+            uint32_t top = __atomic_load_n(&list->top, __ATOMIC_RELAXED);
 
-            for (unsigned at = list->begin; at < top; at++)
-                *bytes += lm_slab_object_size(lm_cpu_slab_of(slot[at]));
-            *blocks += top - list->begin;
+            for (uint32_t at = list->begin; at < top; at += sizeof(struct lm_rseq_slot))
+                *bytes += lm_slab_object_size(lm_cpu_slab_of(lm_cpu_slot(cpu, at)->object));
+            *blocks += (top - list->begin) / sizeof(struct lm_rseq_slot);
         }
     }
 }
 
+/* 0, or the line of the invariant that a slot of list i breaks. */
+static int percpu_check_slot(const struct lm_rseq_slot *slot, unsigned i)
+{
+    const struct lm_span *slab = lm_cpu_slab_of(slot->object);
+    uint64_t n;
+
+    lm_rseq_found(slot->object);
+    if (lm_span_kind(slab) < LM_SLAB_CURRENT || !lm_slab_holds(slab, slot->object))
+        return __LINE__;
+    if (!lm_slab_number(slab, slot->object, &n) || slot->more != &slab->link[n] || lm_slab_link(slab, n) != LM_AWAY)
+        return __LINE__;
+    return i == LM_CPU_FOREIGN || slab->size_class == i ? 0 : __LINE__;
+}
+
 static int percpu_check_lists(const struct lm_cpu *cpu)
 {
-    void **slot = (void **)(void *)cpu->lists;
+    int fault = 0;
 
     for (unsigned i = 0; i < LM_CPU_LISTS; i++) {
         const struct lm_rseq_list *list = &cpu->lists->list[i];
+        size_t bytes = list->end - list->begin;
 
-        if (list->top < list->begin || list->top > list->end || list->end - list->begin != (int)lm_cpu_slots(i))
+        if (list->top < list->begin || list->top > list->end || bytes != lm_cpu_slots(i) * sizeof(struct lm_rseq_slot))
             return __LINE__;
-        for (unsigned at = list->begin; at < list->top; at++) {
-            const struct lm_span *slab = lm_cpu_slab_of(slot[at]);
-            uint64_t n;
-
-            lm_rseq_found(slot[at]);
-            if (lm_span_kind(slab) < LM_SLAB_CURRENT || !lm_slab_holds(slab, slot[at]))
-                return __LINE__;
-            if (!lm_slab_number(slab, slot[at], &n) || lm_slab_link(slab, n) != LM_AWAY)
-                return __LINE__;
-            if (i != LM_CPU_FOREIGN && slab->size_class != i)
-                return __LINE__;
-        }
+        for (uint32_t at = list->begin; at < list->top && !fault; at += sizeof(struct lm_rseq_slot))
+            fault = percpu_check_slot(lm_cpu_slot(cpu, at), i);
     }
-    return 0;
+    return fault;
 }
 
 int lm_percpu_check(void)

@@ -158,7 +158,7 @@ void lm_heap_free_foreign(struct lm_span *slab, void *p)
     } else if (LM_LIKELY(heap != NULL)) {
         lm_remote_gather(heap, slab, n);
     } else {
-        lm_remote_free(slab, n);
+        lm_homeless_free(slab, n, p);
     }
 }
 

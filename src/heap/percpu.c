@@ -6,14 +6,21 @@
 enum {
     FOREIGN_SLOTS = 256,
     FOREIGN_MAX = 1024,     /* bytes of a block in it */
-    CLASS_SLOTS = 64,       /* of a class, at the most */
+    CLASS_SLOTS = 256,      /* of a class, at the most */
     CLASS_BYTES = 16 << 10, /* of blocks in a class's list, at the most, when that is one or more */
     FILL_BYTES = 4096,      /* of blocks that are put into a list at a time */
     BATCH = FOREIGN_SLOTS / 2 + 1,
-    LIST_WORDS = sizeof(struct lm_rseq_list) / sizeof(void *),
 };
 
 bool lm_percpu_on;
+__thread struct lm_rseq_area *lm_thread_area;
+
+/* Read by every malloc and free while CPUs serve; atomic, written under lm_cpus_lock. */
+static struct {
+    size_t most;                             /* larger sizes, and 0, are not for lm_percpu_pop; 0: all are not */
+    bool lists;                              /* CPUs serve, and lists are used */
+    uint16_t offset[LM_DIRECT_MAX / 16 + 1]; /* of the list for a size of so many times 16 bytes */
+} percpu_quick;
 
 struct lm_lock lm_cpus_lock = LM_LOCK_INIT(LM_RANK_CPUS);
 /* Atomic; written under lm_cpus_lock. From TRYING on there may be CPUs; lists are used when they are PROVED. */
@@ -40,22 +47,22 @@ static size_t list_offset(unsigned list)
 
 static struct lm_rseq_cpu *percpu_make_lists(const struct lm_heap *heap)
 {
-    unsigned at = LM_CPU_LISTS * LIST_WORDS;
+    uint32_t at = LM_CPU_LISTS * sizeof(struct lm_rseq_list);
+    size_t slots = 0;
     struct lm_rseq_cpu *lists;
 
     for (unsigned i = 0; i < LM_CPU_LISTS; i++)
-        at += lm_cpu_slots(i);
-    lists = lm_meta_alloc(at * sizeof(void *));
+        slots += lm_cpu_slots(i);
+    lists = lm_meta_alloc(at + slots * sizeof(struct lm_rseq_slot));
     if (!lists)
         return NULL;
-    at = LM_CPU_LISTS * LIST_WORDS;
     for (unsigned i = 0; i < LM_CPU_LISTS; i++) {
         struct lm_rseq_list *list = &lists->list[i];
 
         list->owner = i == LM_CPU_FOREIGN ? NULL : lm_heap_tag(heap);
-        list->top = list->begin = (uint16_t)at;
-        at += lm_cpu_slots(i);
-        list->end = (uint16_t)at;
+        list->top = list->begin = at;
+        at += lm_cpu_slots(i) * (uint32_t)sizeof(struct lm_rseq_slot);
+        list->end = at;
     }
     return lists;
 }
@@ -116,6 +123,19 @@ static void percpu_find(void)
         __atomic_store_n(&percpu_state, UNUSABLE, __ATOMIC_RELAXED);
 }
 
+/* Lets lists be used, or not any more. Under lm_cpus_lock. */
+static void percpu_set_quick(bool on)
+{
+    bool lists = on && lm_percpu_is_proved();
+    /* what counts calls, or must be told of them, is on the slow road */
+    size_t most = lists && !lm_config.stats && !lm_scavenge_hook ? lm_config.slab_max_bytes : 0;
+
+    for (unsigned i = 0; i <= LM_DIRECT_MAX / 16; i++)
+        percpu_quick.offset[i] = (uint16_t)list_offset(lm_class_for(i * (size_t)16));
+    __atomic_store_n(&percpu_quick.lists, lists, __ATOMIC_RELAXED);
+    __atomic_store_n(&percpu_quick.most, most, __ATOMIC_RELEASE); /* pairs with lm_percpu_pop: the offsets are there */
+}
+
 /* Proves that sequences work, while others are served by CPUs without them: where many threads want to run it takes the time in
  * which each gets its turn. */
 static void percpu_prove(void)
@@ -129,6 +149,7 @@ static void percpu_prove(void)
         lm_cpu_resume();
     else
         __atomic_store_n(&lm_percpu_on, false, __ATOMIC_RELEASE);
+    percpu_set_quick(lm_percpu_on);
     lm_lock_release(&lm_cpus_lock);
     if (!proved)
         lm_cpu_drain(true);
@@ -141,7 +162,13 @@ void lm_percpu_fork_retry(void)
 
 /* -- blocks in and out of slabs, by the batch -------------------------------------------------------------------- */
 
-/* A block that comes out of a list is its finder's. Its slab and number; dies when it has been freed a second time. */
+/* What is put into a list: the block, and where its link is. */
+static struct lm_rseq_slot percpu_slot(const struct lm_span *slab, uint64_t n, void *p)
+{
+    return (struct lm_rseq_slot){p, &slab->link[n]};
+}
+
+/* The slab and number of a block that comes out of a list; dies when it has been freed a second time. */
 static uint64_t percpu_found(const void *p, struct lm_span **slab)
 {
     uint64_t n;
@@ -151,6 +178,15 @@ static uint64_t percpu_found(const void *p, struct lm_span **slab)
     if (LM_UNLIKELY(lm_slab_link(*slab, n) != LM_AWAY))
         lm_slab_die_twice(*slab, n);
     return n;
+}
+
+_Noreturn static LM_COLD void percpu_die(const void *p)
+{
+    struct lm_span *slab = lm_cpu_slab_of(p);
+    uint64_t n;
+
+    lm_slab_number(slab, p, &n);
+    lm_slab_die_twice(slab, n);
 }
 
 /* A block goes back to its slab, or sets out for it. Under the CPU's lock. */
@@ -188,14 +224,16 @@ static void percpu_care(void)
 }
 
 /* More fresh blocks than the one that is wanted, when they are there already and small. Under the CPU's lock. */
-static unsigned percpu_take_more(struct lm_cpu *cpu, unsigned size_class, void **out)
+static unsigned percpu_take_more(struct lm_cpu *cpu, unsigned size_class, struct lm_rseq_slot *out)
 {
     struct lm_span *slab = cpu->heap.current[size_class];
     unsigned most = (unsigned)lm_min(lm_cpu_slots(size_class) / 2, FILL_BYTES / lm_class[size_class].size), n = 0;
+    void *p;
 
-    for (uint64_t number; n + 1 < most && (out[n] = lm_slab_pop(slab)) != NULL; n++) {
-        lm_slab_number(slab, out[n], &number);
+    for (uint64_t number; n + 1 < most && (p = lm_slab_pop(slab)) != NULL; n++) {
+        lm_slab_number(slab, p, &number);
         lm_slab_send(slab, number, 0);
+        out[n] = percpu_slot(slab, number, p);
     }
     return n;
 }
@@ -203,7 +241,7 @@ static unsigned percpu_take_more(struct lm_cpu *cpu, unsigned size_class, void *
 /* The list of a class is empty: fills it from the slabs of the CPU. */
 static void *percpu_fill(unsigned size_class, bool *zeroed)
 {
-    void *more[BATCH];
+    struct lm_rseq_slot more[BATCH];
     struct lm_cpu *cpu = percpu_here();
     struct lm_rseq_area *area = lm_rseq_area();
     unsigned n = 0, done = 0;
@@ -225,7 +263,7 @@ static void *percpu_fill(unsigned size_class, bool *zeroed)
     if (done) { /* the thread has been moved, or another filled the list */
         lm_lock_take(&cpu->lock);
         while (done > 0)
-            lm_cpu_give(cpu, more[--done]);
+            lm_cpu_give(cpu, more[--done].object);
         lm_lock_release(&cpu->lock);
     }
     if (colour) /* it made a slab */
@@ -233,30 +271,57 @@ static void *percpu_fill(unsigned size_class, bool *zeroed)
     return p;
 }
 
-void *lm_percpu_malloc(unsigned size_class, bool *zeroed)
+/* True when the calling thread can run sequences, for lm_thread_area to say. */
+static bool percpu_know_area(void)
 {
     struct lm_rseq_area *area = lm_rseq_area();
-    struct lm_span *slab;
+
+    if (!lm_thread_area && lm_rseq_registered(area))
+        lm_thread_area = area;
+    return lm_thread_area != NULL;
+}
+
+/* The last block of the CPU's list at `list` bytes, or NULL. */
+LM_INLINE void *percpu_pop(struct lm_rseq_area *area, size_t list)
+{
+    struct lm_rseq_slot slot = lm_rseq_pop(area, list);
+    uint16_t *link = slot.more;
+
+    if (LM_UNLIKELY(!slot.object))
+        return NULL;
+    if (LM_UNLIKELY(__atomic_load_n(link, __ATOMIC_RELAXED) != LM_AWAY))
+        percpu_die(slot.object);
+    __atomic_store_n(link, LM_LIVE, __ATOMIC_RELAXED); /* it is the caller's alone, as in lm_slab_set_link */
+    return slot.object;
+}
+
+void *lm_percpu_pop(size_t size)
+{
+    struct lm_rseq_area *area = lm_thread_area;
+
+    if (LM_UNLIKELY(!area || size - 1 >= __atomic_load_n(&percpu_quick.most, __ATOMIC_ACQUIRE)))
+        return NULL;
+    return percpu_pop(
+        area, size <= LM_DIRECT_MAX ? percpu_quick.offset[(size + 15) / 16] : list_offset(lm_class_for(size)));
+}
+
+void *lm_percpu_malloc(unsigned size_class, bool *zeroed)
+{
     void *p = NULL;
 
-    if (LM_LIKELY(lm_rseq_registered(area)))
-        p = lm_rseq_pop(area, list_offset(size_class));
-    if (LM_LIKELY(p != NULL)) {
-        uint64_t n = percpu_found(p, &slab);
-
-        lm_slab_set_link(slab, n, LM_LIVE);
-        return p;
-    }
-    p = percpu_fill(size_class, zeroed);
+    if (percpu_know_area() && lm_percpu_is_proved())
+        p = percpu_pop(lm_thread_area, list_offset(size_class));
+    if (!p)
+        p = percpu_fill(size_class, zeroed);
     if (!p && lm_heap_trim(0) > 0)
         p = percpu_fill(size_class, zeroed);
     return p;
 }
 
 /* A block, and the last ones of a list, go to their slabs. False, and nothing done: no memory. */
-static LM_NOINLINE bool percpu_flush(unsigned list, unsigned most, const void *p)
+static bool percpu_flush(unsigned list, unsigned most, const void *p)
 {
-    void *batch[BATCH];
+    struct lm_rseq_slot batch[BATCH];
     struct lm_rseq_area *area = lm_rseq_area();
     struct lm_cpu *cpu = percpu_here();
     unsigned n = 0;
@@ -264,40 +329,71 @@ static LM_NOINLINE bool percpu_flush(unsigned list, unsigned most, const void *p
 
     if (!cpu)
         return false;
-    while (n < most && (batch[n] = lm_rseq_pop(area, list_offset(list))) != NULL)
+    while (n < most && (batch[n] = lm_rseq_pop(area, list_offset(list))).object != NULL)
         n++;
     lm_lock_take(&cpu->lock);
     lm_cpu_give(cpu, p);
     for (unsigned i = 0; i < n; i++)
-        lm_cpu_give(cpu, batch[i]);
+        lm_cpu_give(cpu, batch[i].object);
     lm_lock_release(&cpu->lock);
     errno = saved;
     return true;
 }
 
-bool lm_percpu_free(struct lm_span *slab, uint64_t n)
+/* A block that is not in the list of its class. False, and nothing done, as percpu_flush. */
+static bool percpu_free_else(struct lm_span *slab, uint64_t n, struct lm_rseq_slot slot, enum lm_rseq_result why)
 {
-    struct lm_rseq_area *area;
-    enum lm_rseq_result result;
     unsigned list = slab->size_class;
-    const void *owner;
-    void *p = lm_slab_object(slab, (uint32_t)n);
 
-    if (!__atomic_load_n(&lm_percpu_on, __ATOMIC_ACQUIRE))
-        return false;
-    area = lm_rseq_area();
-    if (!lm_rseq_registered(area))
-        return false;
     lm_slab_send(slab, n, 0);
-    owner = __atomic_load_n(&slab->owner, __ATOMIC_RELAXED); /* a hint: what leaves the list is looked at again */
-    result = lm_rseq_push(area, list_offset(list), owner, p);
-    if (result == LM_RSEQ_FOREIGN) {
+    if (why == LM_RSEQ_FOREIGN) {
         list = LM_CPU_FOREIGN;
         if (lm_slab_object_size(slab) > FOREIGN_MAX)
-            return percpu_flush(list, 0, p); /* a list of such blocks would hold too many bytes */
-        result = lm_rseq_push(area, list_offset(list), NULL, p);
+            return percpu_flush(list, 0, slot.object); /* a list of such blocks would hold too many bytes */
+        if (lm_rseq_push(lm_thread_area, list_offset(list), NULL, slot) == LM_RSEQ_DONE)
+            return true;
     }
-    return LM_LIKELY(result == LM_RSEQ_DONE) || percpu_flush(list, (lm_cpu_slots(list) + 1) / 2, p);
+    return percpu_flush(list, (lm_cpu_slots(list) + 1) / 2, slot.object);
+}
+
+/* Whether the block is in the list of its class, and why not: MISSED also when lists are not used. */
+LM_INLINE enum lm_rseq_result percpu_push(struct lm_span *slab, uint64_t n, struct lm_rseq_slot slot)
+{
+    struct lm_rseq_area *area = lm_thread_area;
+    const void *owner;
+
+    if (LM_UNLIKELY(!area || !__atomic_load_n(&percpu_quick.lists, __ATOMIC_RELAXED)))
+        return LM_RSEQ_MISSED;
+    lm_slab_send(slab, n, 0);
+    owner = __atomic_load_n(&slab->owner, __ATOMIC_RELAXED); /* a hint: what leaves the list is looked at again */
+    return lm_rseq_push(area, list_offset(slab->size_class), owner, slot);
+}
+
+bool lm_percpu_free(struct lm_span *slab, uint64_t n, void *p)
+{
+    struct lm_rseq_slot slot = percpu_slot(slab, n, p);
+    enum lm_rseq_result result;
+
+    if (!__atomic_load_n(&lm_percpu_on, __ATOMIC_ACQUIRE) || !percpu_know_area())
+        return false;
+    result = percpu_push(slab, n, slot);
+    return result == LM_RSEQ_DONE || percpu_free_else(slab, n, slot, result);
+}
+
+static LM_NOINLINE void percpu_free_rest(
+    struct lm_span *slab, uint64_t n, struct lm_rseq_slot slot, enum lm_rseq_result why)
+{
+    if (!lm_thread_area || !lm_thread_on_cpus() || !percpu_free_else(slab, n, slot, why))
+        lm_remote_free(slab, n); /* which looks more closely */
+}
+
+void lm_homeless_free(struct lm_span *slab, uint64_t n, void *p)
+{
+    struct lm_rseq_slot slot = percpu_slot(slab, n, p);
+    enum lm_rseq_result result = percpu_push(slab, n, slot);
+
+    if (LM_UNLIKELY(result != LM_RSEQ_DONE))
+        percpu_free_rest(slab, n, slot, result);
 }
 
 /* -- when ------------------------------------------------------------------------------------------------------- */
@@ -339,6 +435,7 @@ void lm_percpu_decide(size_t threads)
     if (prove)
         __atomic_store_n(&percpu_proving, true, __ATOMIC_RELAXED);
     on = __atomic_exchange_n(&lm_percpu_on, want, __ATOMIC_ACQ_REL);
+    percpu_set_quick(want);
     lm_lock_release(&lm_cpus_lock);
     if (on && !want)
         lm_cpu_drain(true);

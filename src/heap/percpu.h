@@ -40,12 +40,21 @@ extern bool lm_percpu_on LM_HIDDEN;
 /* Chooses whether threads are served by CPUs, for `threads` live ones. */
 void lm_percpu_decide(size_t threads);
 
+/* Where the calling thread's sequences are noted, once it is known that it runs any; NULL before. */
+extern __thread struct lm_rseq_area *lm_thread_area __attribute__((tls_model("initial-exec")));
+
+/* A block of at least size bytes from the CPU's list, or NULL: the slow road is to be asked. */
+void *lm_percpu_pop(size_t size);
+
 /* A block of the class, or NULL: no memory. Only while lm_percpu_on. */
 void *lm_percpu_malloc(unsigned size_class, bool *zeroed);
 
-/* Frees object n of a slab, which is proved to be live and of no private heap. False, and nothing done: threads are not
+/* Frees object n of a slab, at p, which is proved to be live and of no private heap. False, and nothing done: threads are not
  * served by CPUs, or this one cannot be. Keeps errno. */
-bool lm_percpu_free(struct lm_span *slab, uint64_t n);
+bool lm_percpu_free(struct lm_span *slab, uint64_t n, void *p);
+
+/* The same for a thread without a heap, which is done in any case. */
+void lm_homeless_free(struct lm_span *slab, uint64_t n, void *p);
 
 /* Empties every CPU's lists into the slabs and delivers what is on its way. */
 void lm_percpu_drain(void);

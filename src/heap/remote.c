@@ -112,7 +112,7 @@ void lm_remote_free(struct lm_span *slab, uint64_t n)
         return;
     }
     saved = errno;
-    if (!lm_percpu_free(slab, n)) {
+    if (!lm_percpu_free(slab, n, lm_slab_object(slab, n))) {
         /* a thread that only frees gets a heap as well, once it is seen to be one: for the sake of its buckets */
         if (alone == FREES_ALONE)
             heap = lm_heap_attach();

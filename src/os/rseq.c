@@ -186,22 +186,25 @@ static bool rseq_test_abort(struct lm_rseq_area *area)
 static bool rseq_test_commit(struct lm_rseq_area *area)
 {
     static const uint32_t zero;
+    enum { FIRST = sizeof(struct lm_rseq_list), BEHIND = FIRST + sizeof(struct lm_rseq_slot) };
     struct {
         struct lm_rseq_list list;
-        void *slot[1];
-    } scratch = {.list = {.owner = &scratch, .top = 2, .begin = 2, .end = 3}};
+        struct lm_rseq_slot slot[1];
+    } scratch = {.list = {.owner = &scratch, .top = FIRST, .begin = FIRST, .end = BEHIND}};
     struct lm_rseq_cpu *one = (struct lm_rseq_cpu *)(void *)&scratch;
     struct lm_rseq trial = {.table = &one, .limit = 1, .index = (const char *)&zero - (const char *)area};
+    struct lm_rseq_slot slot = {&trial, &one}, popped;
     bool right;
 
-    right = lm_rseq_pop_of(&trial, area, 0) == NULL &&
-        lm_rseq_push_of(&trial, area, 0, area, &right) == LM_RSEQ_FOREIGN &&
-        lm_rseq_push_of(&trial, area, 0, &scratch, &right) == LM_RSEQ_DONE && scratch.list.top == 3 &&
-        lm_rseq_push_of(&trial, area, 0, &scratch, &scratch) == LM_RSEQ_MISSED && scratch.slot[0] == &right &&
-        lm_rseq_pop_of(&trial, area, 0) == &right && scratch.list.top == 2;
+    right = !lm_rseq_pop_of(&trial, area, 0).object &&
+        lm_rseq_push_of(&trial, area, 0, area, slot) == LM_RSEQ_FOREIGN &&
+        lm_rseq_push_of(&trial, area, 0, &scratch, slot) == LM_RSEQ_DONE && scratch.list.top == BEHIND &&
+        lm_rseq_push_of(&trial, area, 0, &scratch, slot) == LM_RSEQ_MISSED;
+    popped = lm_rseq_pop_of(&trial, area, 0);
+    right = right && popped.object == slot.object && popped.more == slot.more && scratch.list.top == FIRST;
     trial.limit = 0; /* no index is right */
-    right = right && lm_rseq_pop_of(&trial, area, 0) == NULL &&
-        lm_rseq_push_of(&trial, area, 0, &scratch, area) == LM_RSEQ_MISSED;
+    right = right && !lm_rseq_pop_of(&trial, area, 0).object &&
+        lm_rseq_push_of(&trial, area, 0, &scratch, slot) == LM_RSEQ_MISSED;
     return right && area->cs == 0;
 }
 

@@ -1,11 +1,14 @@
-/* rseq.h: stacks of pointers that belong to a CPU, pushed and popped without lock or atomic instruction by restartable
+/* rseq.h: stacks of pairs of pointers that belong to a CPU, pushed and popped without lock or atomic instruction by restartable
  * sequences (Turner, Hunter 2013; Desnoyers 2018): the kernel sends a thread that is preempted, migrated or
  * signalled in the middle of a sequence to its abort handler, so nobody sees it half done.
  *
  *   lm_rseq.table[n]  ->  | list 0 | list 1 | ... | slots of list 0 | slots of list 1 | ... |
  *
  *   list:  owner   what a push must name, or it is refused
- *          begin <= top <= end: indexes of slots, counted in pointers from the start of the whole
+ *          begin <= top <= end: where slots are, in bytes from the start of the whole
+ *   slot:  an object, and something more that belongs to it
+ *
+ * top is 32 bits wide, though 16 would do: docs/decisions/0008 says why.
  *
  * n is the thread's number among those of its process that run now (mm_cid, Linux 6.3), which is below the number of CPUs
  * and dense; where the kernel gives none, the CPU's number. Each sequence ends in one store, of `top`. A CPU is stopped by
@@ -45,7 +48,11 @@ struct lm_rseq_area {
 
 struct lm_rseq_list {
     void *owner;
-    uint16_t top, begin, end;
+    uint32_t top, begin, end;
+};
+
+struct lm_rseq_slot {
+    void *object, *more;
 };
 
 struct lm_rseq_cpu {
@@ -79,11 +86,10 @@ bool lm_rseq_prove(void);
  * refuses (seccomp). In a fork's child as well. */
 bool lm_rseq_fence(void);
 
-enum lm_rseq_result {
+enum lm_rseq_result { /* of a push */
     LM_RSEQ_DONE,
-    LM_RSEQ_ABORTED, /* nothing done; try again */
-    LM_RSEQ_MISSED,  /* push: the list is full */
-    LM_RSEQ_FOREIGN  /* push: the list is another owner's */
+    LM_RSEQ_MISSED, /* the list is full, or no sequence would end */
+    LM_RSEQ_FOREIGN /* the list is another owner's */
 };
 
 LM_INLINE struct lm_rseq_area *lm_rseq_area(void)
@@ -120,6 +126,9 @@ LM_INLINE void lm_rseq_found(void *object)
 #endif
 }
 
+/* A sequence that is aborted so often in a row runs under a debugger that steps through it. */
+enum { LM_RSEQ_TRIES = 100 };
+
 /* How every sequence begins: its descriptor 3, from label 1 to the committing store before label 2, aborted at 4; and that it
  * is under way. And what stands before label 4, for the kernel to know a place to abort to by. */
 #define LM_RSEQ_DESCRIPTOR \
@@ -136,6 +145,14 @@ LM_INLINE void lm_rseq_found(void *object)
 #define LM_RSEQ_SIGNATURE /* reads as an undefined instruction */ \
     ".byte 0x0f, 0xb9, 0x3d\n" \
     ".long 0x53053053\n"
+/* t0: the CPU's lists; on to label 5 when there are none. */
+#define LM_RSEQ_LISTS \
+    "1: movq %[index], %[t0]\n" \
+    "movl (%[area],%[t0]), %k[t0]\n" \
+    "cmpl %[limit], %k[t0]\n" \
+    "jae 5f\n" \
+    "movq %[table], %[t1]\n" \
+    "movq (%[t1],%[t0],8), %[t0]\n"
 #elif defined(__aarch64__)
 #define LM_RSEQ_BEGIN \
     LM_RSEQ_DESCRIPTOR \
@@ -143,165 +160,146 @@ LM_INLINE void lm_rseq_found(void *object)
     "add %[t0], %[t0], :lo12:3b\n" \
     "str %[t0], [%[area], #8]\n"
 #define LM_RSEQ_SIGNATURE ".inst 0xd428bc00\n"
+/* t0: the CPU's lists, t1: the one that is meant; on to label 5 when there are none. */
+#define LM_RSEQ_LISTS \
+    "1: ldr %w[t0], [%[area], %[index]]\n" \
+    "cmp %w[t0], %w[limit]\n" \
+    "b.hs 5f\n" \
+    "ldr %[t0], [%[table], %[t0], lsl #3]\n" \
+    "add %[t1], %[t0], %[list]\n"
 #endif
 
-/* One try. `list` is the list's offset in bytes. *result: the pointer, or NULL: the list is empty. */
-LM_INLINE enum lm_rseq_result lm_rseq_try_pop(
-    const struct lm_rseq *rseq, struct lm_rseq_area *area, size_t list, void **result)
+/* Takes the pair that was pushed last onto the list at `list` bytes. Its object is NULL when the list is empty, or no sequence
+ * would end. */
+LM_INLINE struct lm_rseq_slot lm_rseq_pop_of(const struct lm_rseq *rseq, struct lm_rseq_area *area, size_t list)
 {
-    uint64_t status = LM_RSEQ_MISSED;
-    void *found = NULL;
+    struct lm_rseq_slot slot = {NULL, NULL};
+    uint32_t tries = LM_RSEQ_TRIES;
     uintptr_t t0, t1;
 
 #if defined(__x86_64__)
-    __asm__ volatile(LM_RSEQ_BEGIN "1: movl (%[area],%[index]), %k[t0]\n"
-                                   "cmpl %[limit], %k[t0]\n"
-                                   "jae 5f\n"
-                                   "movq (%[table],%[t0],8), %[t0]\n"
-                                   "movzwl 8(%[t0],%[list]), %k[t1]\n"
-                                   "cmpw 10(%[t0],%[list]), %w[t1]\n"
-                                   "je 5f\n"
-                                   "movq -8(%[t0],%[t1],8), %[found]\n"
-                                   "decl %k[t1]\n"
-                                   "movw %w[t1], 8(%[t0],%[list])\n"
-                                   "2: xorl %k[status], %k[status]\n"
-                                   "jmp 5f\n" LM_RSEQ_SIGNATURE "4: movl %[aborted], %k[status]\n"
-                                   "5: movq $0, 8(%[area])\n"
-                     : [found] "+&r"(found), [status] "+&r"(status), [t0] "=&r"(t0), [t1] "=&r"(t1)
-                     : [area] "r"(area), [index] "r"(rseq->index), [limit] "rm"(rseq->limit), [table] "r"(rseq->table),
-                     [list] "r"(list), [aborted] "i"(LM_RSEQ_ABORTED)
-                     : "memory", "cc");
-#elif defined(__aarch64__)
-    uintptr_t t2;
-
-    __asm__ volatile(LM_RSEQ_BEGIN "1: ldr %w[t0], [%[area], %[index]]\n"
-                                   "cmp %w[t0], %w[limit]\n"
-                                   "b.hs 5f\n"
-                                   "ldr %[t0], [%[table], %[t0], lsl #3]\n"
-                                   "add %[t1], %[t0], %[list]\n"
-                                   "ldrh %w[t2], [%[t1], #8]\n"
-                                   "ldrh %w[found], [%[t1], #10]\n"
-                                   "cmp %w[t2], %w[found]\n"
-                                   "b.eq 5f\n"
-                                   "sub %w[t2], %w[t2], #1\n"
-                                   "ldr %[found], [%[t0], %[t2], lsl #3]\n"
-                                   "strh %w[t2], [%[t1], #8]\n"
-                                   "2: mov %w[status], #0\n"
-                                   "b 5f\n" LM_RSEQ_SIGNATURE "4: mov %w[status], %[aborted]\n"
-                                   "5: str xzr, [%[area], #8]\n"
-                     : [found] "+&r"(found), [status] "+&r"(status), [t0] "=&r"(t0), [t1] "=&r"(t1), [t2] "=&r"(t2)
-                     : [area] "r"(area), [index] "r"(rseq->index), [limit] "r"(rseq->limit), [table] "r"(rseq->table),
-                     [list] "r"(list), [aborted] "i"(LM_RSEQ_ABORTED)
-                     : "memory", "cc");
-#else
-    (void)rseq, (void)area, (void)list, (void)t0, (void)t1;
-#endif
-    *result = status == LM_RSEQ_DONE ? found : NULL;
-    if (*result)
-        lm_rseq_found(*result);
-    return (enum lm_rseq_result)status;
-}
-
-/* One try. The list must have this owner. */
-LM_INLINE enum lm_rseq_result lm_rseq_try_push(
-    const struct lm_rseq *rseq, struct lm_rseq_area *area, size_t list, const void *owner, void *object)
-{
-    uint64_t status = LM_RSEQ_FOREIGN;
-    uintptr_t t0, t1;
-
-#if LM_TSAN
-    __tsan_release(object);
-#endif
-#if defined(__x86_64__)
-    __asm__ volatile(LM_RSEQ_BEGIN "1: movl (%[area],%[index]), %k[t0]\n"
-                                   "cmpl %[limit], %k[t0]\n"
-                                   "jae 6f\n"
-                                   "movq (%[table],%[t0],8), %[t0]\n"
-                                   "cmpq %[owner], (%[t0],%[list])\n"
-                                   "jne 5f\n"
-                                   "movzwl 8(%[t0],%[list]), %k[t1]\n"
-                                   "cmpw 12(%[t0],%[list]), %w[t1]\n"
-                                   "je 6f\n"
-                                   "movq %[object], (%[t0],%[t1],8)\n"
-                                   "incl %k[t1]\n"
-                                   "movw %w[t1], 8(%[t0],%[list])\n"
-                                   "2: xorl %k[status], %k[status]\n"
-                                   "jmp 5f\n" LM_RSEQ_SIGNATURE "4: movl %[aborted], %k[status]\n"
-                                   "jmp 5f\n"
-                                   "6: movl %[missed], %k[status]\n"
-                                   "5: movq $0, 8(%[area])\n"
-                     : [status] "+&r"(status), [t0] "=&r"(t0), [t1] "=&r"(t1)
-                     : [area] "r"(area), [index] "r"(rseq->index), [limit] "rm"(rseq->limit), [table] "r"(rseq->table),
-                     [list] "r"(list), [owner] "r"(owner), [object] "r"(object), [aborted] "i"(LM_RSEQ_ABORTED),
-                     [missed] "i"(LM_RSEQ_MISSED)
+    __asm__ volatile("0:" LM_RSEQ_BEGIN LM_RSEQ_LISTS
+                     "movl 8(%[t0],%[list]), %k[t1]\n"
+                     "cmpl 12(%[t0],%[list]), %k[t1]\n"
+                     "je 5f\n"
+                     "movq -16(%[t0],%[t1]), %[object]\n"
+                     "movq -8(%[t0],%[t1]), %[more]\n"
+                     "subl $16, %k[t1]\n"
+                     "movl %k[t1], 8(%[t0],%[list])\n"
+                     "2: jmp 5f\n" LM_RSEQ_SIGNATURE "4: xorl %k[object], %k[object]\n"
+                     "decl %[tries]\n"
+                     "jnz 0b\n"
+                     "5: movq $0, 8(%[area])\n"
+                     : [object] "+&r"(slot.object), [more] "+&r"(slot.more), [tries] "+&r"(tries), [t0] "=&r"(t0),
+                     [t1] "=&r"(t1)
+                     : [area] "r"(area), [index] "m"(rseq->index), [limit] "m"(rseq->limit), [table] "m"(rseq->table),
+                     [list] "r"(list)
                      : "memory", "cc");
 #elif defined(__aarch64__)
     uintptr_t t2, t3;
 
-    __asm__ volatile(LM_RSEQ_BEGIN "1: ldr %w[t0], [%[area], %[index]]\n"
-                                   "cmp %w[t0], %w[limit]\n"
-                                   "b.hs 6f\n"
-                                   "ldr %[t0], [%[table], %[t0], lsl #3]\n"
-                                   "add %[t1], %[t0], %[list]\n"
-                                   "ldr %[t2], [%[t1]]\n"
-                                   "cmp %[t2], %[owner]\n"
-                                   "b.ne 5f\n"
-                                   "ldrh %w[t2], [%[t1], #8]\n"
-                                   "ldrh %w[t3], [%[t1], #12]\n"
-                                   "cmp %w[t2], %w[t3]\n"
-                                   "b.eq 6f\n"
-                                   "str %[object], [%[t0], %[t2], lsl #3]\n"
-                                   "add %w[t2], %w[t2], #1\n"
-                                   "strh %w[t2], [%[t1], #8]\n"
-                                   "2: mov %w[status], #0\n"
-                                   "b 5f\n" LM_RSEQ_SIGNATURE "4: mov %w[status], %[aborted]\n"
-                                   "b 5f\n"
-                                   "6: mov %w[status], %[missed]\n"
-                                   "5: str xzr, [%[area], #8]\n"
-                     : [status] "+&r"(status), [t0] "=&r"(t0), [t1] "=&r"(t1), [t2] "=&r"(t2), [t3] "=&r"(t3)
+    __asm__ volatile("0:" LM_RSEQ_BEGIN LM_RSEQ_LISTS
+                     "ldr %w[t2], [%[t1], #8]\n"
+                     "ldr %w[t3], [%[t1], #12]\n"
+                     "cmp %w[t2], %w[t3]\n"
+                     "b.eq 5f\n"
+                     "sub %w[t2], %w[t2], #16\n"
+                     "add %[t3], %[t0], %[t2]\n"
+                     "ldp %[object], %[more], [%[t3]]\n"
+                     "str %w[t2], [%[t1], #8]\n"
+                     "2: b 5f\n" LM_RSEQ_SIGNATURE "4: mov %[object], xzr\n"
+                     "subs %w[tries], %w[tries], #1\n"
+                     "b.ne 0b\n"
+                     "5: str xzr, [%[area], #8]\n"
+                     : [object] "+&r"(slot.object), [more] "+&r"(slot.more), [tries] "+&r"(tries), [t0] "=&r"(t0),
+                     [t1] "=&r"(t1), [t2] "=&r"(t2), [t3] "=&r"(t3)
                      : [area] "r"(area), [index] "r"(rseq->index), [limit] "r"(rseq->limit), [table] "r"(rseq->table),
-                     [list] "r"(list), [owner] "r"(owner), [object] "r"(object), [aborted] "i"(LM_RSEQ_ABORTED),
-                     [missed] "i"(LM_RSEQ_MISSED)
+                     [list] "r"(list)
                      : "memory", "cc");
 #else
-    (void)rseq, (void)area, (void)list, (void)owner, (void)object, (void)t0, (void)t1;
+    (void)rseq, (void)area, (void)list, (void)tries, (void)t0, (void)t1;
+#endif
+    if (slot.object)
+        lm_rseq_found(slot.object);
+    return slot;
+}
+
+/* Pushes a pair; the list must have this owner. */
+LM_INLINE enum lm_rseq_result lm_rseq_push_of(
+    const struct lm_rseq *rseq, struct lm_rseq_area *area, size_t list, const void *owner, struct lm_rseq_slot slot)
+{
+    uint32_t status = LM_RSEQ_TRIES; /* until it is known */
+    uintptr_t t0, t1;
+
+#if LM_TSAN
+    __tsan_release(slot.object);
+#endif
+#if defined(__x86_64__)
+    __asm__ volatile("0:" LM_RSEQ_BEGIN LM_RSEQ_LISTS
+                     "cmpq %[owner], (%[t0],%[list])\n"
+                     "jne 6f\n"
+                     "movl 8(%[t0],%[list]), %k[t1]\n"
+                     "cmpl 16(%[t0],%[list]), %k[t1]\n"
+                     "je 5f\n"
+                     "movq %[object], (%[t0],%[t1])\n"
+                     "movq %[more], 8(%[t0],%[t1])\n"
+                     "addl $16, %k[t1]\n"
+                     "movl %k[t1], 8(%[t0],%[list])\n"
+                     "2: xorl %[status], %[status]\n"
+                     "jmp 7f\n" LM_RSEQ_SIGNATURE "4: decl %[status]\n"
+                     "jnz 0b\n"
+                     "5: movl %[missed], %[status]\n"
+                     "jmp 7f\n"
+                     "6: movl %[foreign], %[status]\n"
+                     "7: movq $0, 8(%[area])\n"
+                     : [status] "+&r"(status), [t0] "=&r"(t0), [t1] "=&r"(t1)
+                     : [area] "r"(area), [index] "m"(rseq->index), [limit] "m"(rseq->limit), [table] "m"(rseq->table),
+                     [list] "r"(list), [owner] "r"(owner), [object] "r"(slot.object), [more] "r"(slot.more),
+                     [missed] "i"(LM_RSEQ_MISSED), [foreign] "i"(LM_RSEQ_FOREIGN)
+                     : "memory", "cc");
+#elif defined(__aarch64__)
+    uintptr_t t2, t3;
+
+    __asm__ volatile("0:" LM_RSEQ_BEGIN LM_RSEQ_LISTS
+                     "ldr %[t2], [%[t1]]\n"
+                     "cmp %[t2], %[owner]\n"
+                     "b.ne 6f\n"
+                     "ldr %w[t2], [%[t1], #8]\n"
+                     "ldr %w[t3], [%[t1], #16]\n"
+                     "cmp %w[t2], %w[t3]\n"
+                     "b.eq 5f\n"
+                     "add %[t3], %[t0], %[t2]\n"
+                     "stp %[object], %[more], [%[t3]]\n"
+                     "add %w[t2], %w[t2], #16\n"
+                     "str %w[t2], [%[t1], #8]\n"
+                     "2: mov %w[status], #0\n"
+                     "b 7f\n" LM_RSEQ_SIGNATURE "4: subs %w[status], %w[status], #1\n"
+                     "b.ne 0b\n"
+                     "5: mov %w[status], %[missed]\n"
+                     "b 7f\n"
+                     "6: mov %w[status], %[foreign]\n"
+                     "7: str xzr, [%[area], #8]\n"
+                     : [status] "+&r"(status), [t0] "=&r"(t0), [t1] "=&r"(t1), [t2] "=&r"(t2), [t3] "=&r"(t3)
+                     : [area] "r"(area), [index] "r"(rseq->index), [limit] "r"(rseq->limit), [table] "r"(rseq->table),
+                     [list] "r"(list), [owner] "r"(owner), [object] "r"(slot.object), [more] "r"(slot.more),
+                     [missed] "i"(LM_RSEQ_MISSED), [foreign] "i"(LM_RSEQ_FOREIGN)
+                     : "memory", "cc");
+#else
+    (void)rseq, (void)area, (void)list, (void)owner, (void)slot, (void)t0, (void)t1;
+    status = LM_RSEQ_MISSED;
 #endif
     return (enum lm_rseq_result)status;
 }
 
-/* A sequence that is aborted so often in a row runs under a debugger that steps through it. */
-enum { LM_RSEQ_TRIES = 100 };
-
-/* The same until it is done. Pop: the last pushed pointer, or NULL: empty, or no sequence would end. */
-LM_INLINE void *lm_rseq_pop_of(const struct lm_rseq *rseq, struct lm_rseq_area *area, size_t list)
-{
-    void *result;
-
-    for (int i = 0; lm_rseq_try_pop(rseq, area, list, &result) == LM_RSEQ_ABORTED && i < LM_RSEQ_TRIES; i++)
-        ;
-    return result;
-}
-
-LM_INLINE enum lm_rseq_result lm_rseq_push_of(
-    const struct lm_rseq *rseq, struct lm_rseq_area *area, size_t list, const void *owner, void *object)
-{
-    for (int i = 0; i < LM_RSEQ_TRIES; i++) {
-        enum lm_rseq_result result = lm_rseq_try_push(rseq, area, list, owner, object);
-
-        if (LM_LIKELY(result != LM_RSEQ_ABORTED))
-            return result;
-    }
-    return LM_RSEQ_MISSED;
-}
-
-LM_INLINE void *lm_rseq_pop(struct lm_rseq_area *area, size_t list)
+LM_INLINE struct lm_rseq_slot lm_rseq_pop(struct lm_rseq_area *area, size_t list)
 {
     return lm_rseq_pop_of(&lm_rseq, area, list);
 }
 
-LM_INLINE enum lm_rseq_result lm_rseq_push(struct lm_rseq_area *area, size_t list, const void *owner, void *object)
+LM_INLINE enum lm_rseq_result lm_rseq_push(
+    struct lm_rseq_area *area, size_t list, const void *owner, struct lm_rseq_slot slot)
 {
-    return lm_rseq_push_of(&lm_rseq, area, list, owner, object);
+    return lm_rseq_push_of(&lm_rseq, area, list, owner, slot);
 }
 
 #endif

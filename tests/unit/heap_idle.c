@@ -289,6 +289,7 @@ int main(void)
         cmocka_unit_test(threads_come_and_go),
     };
 
+    lm_config.cache = LM_CACHE_THREAD; /* also on machines with few processors */
     lm_heap_start();
     lm_heap_free(lm_heap_malloc(1, NULL));
     return lists_run_group_tests(tests);

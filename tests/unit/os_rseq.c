@@ -13,12 +13,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { SLOTS = 64, LIST_WORDS = sizeof(struct lm_rseq_list) / sizeof(void *), MOST_CPUS = 8192, THREADS = 6 };
+enum { SLOTS = 64, SLOT = sizeof(struct lm_rseq_slot), MOST_CPUS = 8192, THREADS = 6 };
 
 /* Two lists: 0 is owned by the CPU's structure, 1 by nobody in particular. */
 struct cpu {
     struct lm_rseq_list list[2];
-    void *slot[2 * SLOTS];
+    struct lm_rseq_slot slot[2 * SLOTS];
 };
 
 static struct lm_rseq_cpu *table[MOST_CPUS];
@@ -35,8 +35,8 @@ static void cpu_reset(struct cpu *cpu)
 {
     for (unsigned i = 0; i < 2; i++) {
         cpu->list[i].owner = i ? NULL : cpu;
-        cpu->list[i].begin = cpu->list[i].top = (uint16_t)(2 * LIST_WORDS + i * SLOTS);
-        cpu->list[i].end = (uint16_t)(cpu->list[i].begin + SLOTS);
+        cpu->list[i].begin = cpu->list[i].top = (uint32_t)offsetof(struct cpu, slot[i * SLOTS]);
+        cpu->list[i].end = cpu->list[i].begin + SLOTS * SLOT;
     }
 }
 
@@ -69,6 +69,36 @@ static size_t offset(unsigned list)
     return list * sizeof(struct lm_rseq_list);
 }
 
+/* What belongs to a token, and must come with it. */
+static void *more_of(void *token)
+{
+    return (char *)token + 100000;
+}
+
+static struct lm_rseq_slot pair_of(void *token)
+{
+    return (struct lm_rseq_slot){token, more_of(token)};
+}
+
+static enum lm_rseq_result push(unsigned list, const void *owner, void *token)
+{
+    return lm_rseq_push(lm_rseq_area(), offset(list), owner, pair_of(token));
+}
+
+static void *pop(unsigned list)
+{
+    struct lm_rseq_slot slot = lm_rseq_pop(lm_rseq_area(), offset(list));
+
+    if (slot.object && slot.more != more_of(slot.object))
+        abort(); /* in any thread, and in handlers */
+    return slot.object;
+}
+
+static struct lm_rseq_slot *slot_at(struct cpu *cpu, uint32_t at)
+{
+    return (struct lm_rseq_slot *)(void *)((char *)cpu + at);
+}
+
 /* Everything on the lists of all CPUs; each is added to seen[]. */
 static size_t collect(unsigned *seen, const char *base, size_t tokens)
 {
@@ -79,10 +109,12 @@ static size_t collect(unsigned *seen, const char *base, size_t tokens)
             const struct lm_rseq_list *list = &cpus[c].list[l];
 
             assert_in_range(list->top, list->begin, list->end);
-            for (unsigned at = list->begin; at < list->top; at++) {
-                size_t token = (size_t)((const char *)((void **)&cpus[c])[at] - base);
+            for (uint32_t at = list->begin; at < list->top; at += SLOT) {
+                const struct lm_rseq_slot *slot = slot_at(&cpus[c], at);
+                size_t token = (size_t)((const char *)slot->object - base);
 
                 assert_in_range(token, 0, tokens - 1);
+                assert_ptr_equal(slot->more, more_of(slot->object));
                 seen[token]++;
                 count++;
             }
@@ -106,17 +138,17 @@ static void pushes_and_pops(void **state)
         table[i] = as_lists(&one);
     for (int step = 0; step < 100000; step++) {
         if (unit_below(&seed, 2)) {
-            enum lm_rseq_result result = lm_rseq_push(area, offset(0), &one, &token[held % SLOTS]);
+            enum lm_rseq_result result = push(0, &one, &token[held % SLOTS]);
 
             assert_int_equal(result, held == SLOTS ? LM_RSEQ_MISSED : LM_RSEQ_DONE);
             held += result == LM_RSEQ_DONE;
         } else {
-            void *p = lm_rseq_pop(area, offset(0));
+            void *p = pop(0);
 
             assert_ptr_equal(p, held ? &token[held - 1] : NULL);
             held -= p != NULL;
         }
-        assert_int_equal(one.list[0].top, one.list[0].begin + held);
+        assert_int_equal(one.list[0].top, one.list[0].begin + held * SLOT);
         assert_int_equal(one.list[1].top, one.list[1].begin);
         assert_int_equal(area->cs, 0);
     }
@@ -124,19 +156,18 @@ static void pushes_and_pops(void **state)
 
 static void refuses_other_owners(void **state)
 {
-    struct lm_rseq_area *area = lm_rseq_area();
     char token;
 
     (void)state;
     if (!usable())
         skip();
-    assert_int_equal(lm_rseq_push(area, offset(0), &token, &token), LM_RSEQ_FOREIGN);
-    assert_int_equal(lm_rseq_push(area, offset(0), NULL, &token), LM_RSEQ_FOREIGN);
-    assert_int_equal(lm_rseq_push(area, offset(1), NULL, &token), LM_RSEQ_DONE);
+    assert_int_equal(push(0, &token, &token), LM_RSEQ_FOREIGN);
+    assert_int_equal(push(0, NULL, &token), LM_RSEQ_FOREIGN);
+    assert_int_equal(push(1, NULL, &token), LM_RSEQ_DONE);
     for (uint32_t i = 0; i < limit; i++)
         table[i] = as_lists(&stopped);
-    assert_null(lm_rseq_pop(area, offset(1)));
-    assert_int_equal(lm_rseq_push(area, offset(1), NULL, &token), LM_RSEQ_MISSED);
+    assert_null(pop(1));
+    assert_int_equal(push(1, NULL, &token), LM_RSEQ_MISSED);
 }
 
 /* -- tokens that many threads push and pop must neither vanish nor double ------------------------------------------ */
@@ -153,14 +184,14 @@ LM_RACY static void *step_pop(unsigned list)
     void *p;
 
     if (!broken)
-        return lm_rseq_pop(lm_rseq_area(), offset(list));
+        return pop(list);
     cpu = &cpus[0];
     if (cpu->list[list].top == cpu->list[list].begin)
         return NULL;
-    p = ((void **)cpu)[cpu->list[list].top - 1];
+    p = slot_at(cpu, cpu->list[list].top - SLOT)->object;
     sched_yield();
     if (cpu->list[list].top > cpu->list[list].begin)
-        cpu->list[list].top--;
+        cpu->list[list].top -= SLOT;
     return p;
 }
 
@@ -169,15 +200,14 @@ LM_RACY static bool step_push(unsigned list, void *p)
     struct cpu *cpu;
 
     if (!broken)
-        return lm_rseq_push(lm_rseq_area(), offset(list), list ? NULL : &cpus[lm_rseq_index(lm_rseq_area())], p) ==
-            LM_RSEQ_DONE;
+        return push(list, list ? NULL : &cpus[lm_rseq_index(lm_rseq_area())], p) == LM_RSEQ_DONE;
     cpu = &cpus[0];
     if (cpu->list[list].top == cpu->list[list].end)
         return false;
-    ((void **)cpu)[cpu->list[list].top] = p;
+    *slot_at(cpu, cpu->list[list].top) = pair_of(p);
     sched_yield();
     if (cpu->list[list].top < cpu->list[list].end)
-        cpu->list[list].top++;
+        cpu->list[list].top += SLOT;
     return true;
 }
 
@@ -246,14 +276,17 @@ static size_t drain(void)
     assert_true(lm_rseq_fence());
     for (uint32_t c = 0; c < limit; c++)
         for (unsigned l = 0; l < 2; l++)
-            while (cpus[c].list[l].top > cpus[c].list[l].begin && out.count < TOKENS)
-                out.token[out.count++] = ((void **)&cpus[c])[--cpus[c].list[l].top];
+            while (cpus[c].list[l].top > cpus[c].list[l].begin && out.count < TOKENS) {
+                cpus[c].list[l].top -= SLOT;
+                out.token[out.count++] = slot_at(&cpus[c], cpus[c].list[l].top)->object;
+            }
     for (size_t i = 0; i < out.count; i++) /* all on one CPU's lists, where there is room */
         for (uint32_t c = 0;; c++) {
             struct lm_rseq_list *list = &cpus[c].list[i % 2];
 
             if (list->top < list->end) {
-                ((void **)&cpus[c])[list->top++] = out.token[i];
+                *slot_at(&cpus[c], list->top) = pair_of(out.token[i]);
+                list->top += SLOT;
                 break;
             }
         }
