@@ -17,7 +17,7 @@ struct lm_config lm_config = {
     .remote_batch = 128,
     .holes = true,
     .cache = 2, /* auto */
-    .cache_threads = 4,
+    .cache_threads = 8,
     .lists = LM_LISTS_MUTEX,
     .stats = false,
 };

@@ -6,7 +6,7 @@
 enum {
     FOREIGN_SLOTS = 256,
     FOREIGN_MAX = 1024,     /* bytes of a block in it */
-    CLASS_SLOTS = 256,      /* of a class, at the most */
+    CLASS_SLOTS = 192,      /* of a class, at the most */
     CLASS_BYTES = 16 << 10, /* of blocks in a class's list, at the most, when that is one or more */
     FILL_BYTES = 4096,      /* of blocks that are put into a list at a time */
     BATCH = FOREIGN_SLOTS / 2 + 1,
@@ -35,6 +35,8 @@ unsigned lm_cpu_slots(unsigned list)
 {
     if (list == LM_CPU_FOREIGN)
         return FOREIGN_SLOTS;
+    if (lm_class_serving[list] != list)
+        return 0;
     return (unsigned)lm_min(lm_max(CLASS_BYTES / lm_class[list].size, 1), CLASS_SLOTS);
 }
 

@@ -1,5 +1,6 @@
 /* Heaps and caches of CPUs: blocks keep their contents, every invariant holds after each step, draining leaves nothing
  * behind, and no CPU is given a block of a page that another allocates from. */
+#include "heap/cpu.h"
 #include "heap/heap.h"
 #include "os/fake.h"
 #include "unit.h"
@@ -244,6 +245,23 @@ static int start(void **state)
     return 0;
 }
 
+/* However many classes serve, bookkeeping memory has room for a CPU's lists, and each that serves has one. */
+static void lists_fit(void **state)
+{
+    (void)state;
+    for (unsigned in_a_doubling = 16; in_a_doubling; in_a_doubling /= 2) {
+        size_t bytes = LM_CPU_LISTS * sizeof(struct lm_rseq_list);
+
+        lm_class_space(in_a_doubling);
+        for (unsigned i = 0; i < LM_CPU_LISTS; i++) {
+            assert_int_equal(lm_cpu_slots(i) > 0, i == LM_CPU_FOREIGN || lm_class_serving[i] == i);
+            bytes += lm_cpu_slots(i) * sizeof(struct lm_rseq_slot);
+        }
+        assert_in_range(bytes, 1, LM_GRANULE);
+    }
+    lm_class_space((unsigned)lm_config.classes);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -251,6 +269,7 @@ int main(void)
         cmocka_unit_test(survives_a_failing_system),
         cmocka_unit_test(two_cpus_share_no_page),
         cmocka_unit_test(a_child_goes_on),
+        cmocka_unit_test(lists_fit),
     };
 
     return cmocka_run_group_tests(tests, start, NULL);
