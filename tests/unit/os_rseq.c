@@ -72,7 +72,7 @@ static size_t offset(unsigned list)
 /* What belongs to a token, and must come with it. */
 static void *more_of(void *token)
 {
-    return (char *)token + 100000;
+    return (void *)((uintptr_t)token + 100000);
 }
 
 static struct lm_rseq_slot pair_of(void *token)
@@ -152,6 +152,50 @@ static void pushes_and_pops(void **state)
         assert_int_equal(one.list[1].top, one.list[1].begin);
         assert_int_equal(area->cs, 0);
     }
+}
+
+/* What sequences do while nobody interrupts them, which needs no kernel that has them: so on every machine of these kinds. */
+static void alone_they_are_a_stack(void **state)
+{
+    static struct lm_rseq_area area;
+    static struct cpu mine;
+    static char token[SLOTS + 1];
+    struct lm_rseq_cpu *one[2] = {NULL, as_lists(&mine)};
+    struct lm_rseq trial = {.table = one, .limit = 2, .index = offsetof(struct lm_rseq_area, mm_cid)};
+    uint64_t seed = unit_seed();
+    unsigned held[2] = {0, 0};
+
+    (void)state;
+#if !defined(__x86_64__) && !defined(__aarch64__)
+    skip();
+#endif
+    cpu_reset(&mine);
+    area.mm_cid = 1;
+    for (int step = 0; step < 100000; step++) {
+        unsigned l = (unsigned)unit_below(&seed, 2);
+        struct lm_rseq_slot slot = pair_of(&token[held[l]]);
+
+        if (unit_below(&seed, 2)) {
+            enum lm_rseq_result result = lm_rseq_push_of(&trial, &area, offset(l), l ? NULL : &mine, slot);
+
+            assert_int_equal(result, held[l] == SLOTS ? LM_RSEQ_MISSED : LM_RSEQ_DONE);
+            held[l] += result == LM_RSEQ_DONE;
+        } else {
+            slot = lm_rseq_pop_of(&trial, &area, offset(l));
+            assert_ptr_equal(slot.object, held[l] ? &token[held[l] - 1] : NULL);
+            if (slot.object)
+                assert_ptr_equal(slot.more, more_of(slot.object));
+            held[l] -= slot.object != NULL;
+        }
+        for (unsigned i = 0; i < 2; i++)
+            assert_int_equal(mine.list[i].top, mine.list[i].begin + held[i] * SLOT);
+        assert_int_equal(area.cs, 0);
+    }
+    assert_int_equal(lm_rseq_push_of(&trial, &area, offset(0), &area, pair_of(token)), LM_RSEQ_FOREIGN);
+    area.mm_cid = 2; /* beyond the table */
+    assert_int_equal(lm_rseq_push_of(&trial, &area, offset(1), NULL, pair_of(token)), LM_RSEQ_MISSED);
+    assert_null(lm_rseq_pop_of(&trial, &area, offset(1)).object);
+    assert_int_equal(area.cs, 0);
 }
 
 static void refuses_other_owners(void **state)
@@ -385,6 +429,7 @@ static void the_storm_finds_what_is_not_restartable(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(alone_they_are_a_stack),
         cmocka_unit_test_setup(pushes_and_pops, start),
         cmocka_unit_test_setup(refuses_other_owners, start),
         cmocka_unit_test_setup(nothing_is_seen_half_done, start),
