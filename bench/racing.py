@@ -24,7 +24,7 @@ BUILD = os.path.abspath(os.environ.get("LOAM_BUILD", os.path.join(HERE, "..", "b
 INSTALLED = {"jemalloc": "libjemalloc.so.2", "mimalloc": "libmimalloc.so.2*",
              "tcmalloc": "libtcmalloc_minimal.so.4", "tbb": "libtbbmalloc_proxy.so.2"}
 POLICIES = ("speed", "lean", "steady", "single")
-CALLS = "mmap,munmap,mremap,madvise,mprotect,brk,futex,membarrier"
+CALLS = "mmap,munmap,mremap,madvise,process_madvise,mprotect,brk,futex,membarrier"
 LONGEST_SECONDS = 120
 
 

@@ -42,6 +42,7 @@ static struct lm_span *sweep_next(struct lm_heap *heap)
 
 void lm_heap_sweep_some(struct lm_heap *heap, bool need)
 {
+    struct lm_holes holes;
     uint64_t now;
 
     if (!lm_config.holes || (!need && heap->sweep_pause++ % BETWEEN != 0))
@@ -50,23 +51,27 @@ void lm_heap_sweep_some(struct lm_heap *heap, bool need)
     lm_heap_age();
     if (!need && !heap->sweep_at && now - heap->sweep_ms < lm_config.purge_ms)
         return;
+    lm_holes_start(&holes);
     for (int i = 0; i < LOOKS; i++) {
         struct lm_span *slab = sweep_next(heap);
 
         if (!slab) {
             heap->sweep_ms = now;
-            return;
+            break;
         }
-        lm_slab_look(slab, need ? LM_LOOK_NEED : LM_LOOK_IDLE);
+        lm_slab_look(slab, need ? LM_LOOK_NEED : LM_LOOK_IDLE, &holes);
     }
+    lm_holes_return(&holes);
 }
 
 size_t lm_lists_sweep(const struct lm_lists *lists)
 {
-    size_t bytes = 0;
+    struct lm_holes holes;
 
+    lm_holes_start(&holes);
     for (unsigned c = 0; c < LM_CLASSES && lm_config.holes; c++)
         for (lm_span_id id = lists->partial[c]; id; id = lm_span_at(id)->next)
-            bytes += lm_slab_look(lm_span_at(id), LM_LOOK_ALL);
-    return bytes;
+            lm_slab_look(lm_span_at(id), LM_LOOK_ALL, &holes);
+    lm_holes_return(&holes);
+    return holes.returned;
 }

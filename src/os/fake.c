@@ -8,7 +8,10 @@ static struct {
 } fake_kind[LM_OS_CALLS];
 
 static size_t fake_limit = SIZE_MAX, fake_mapped, fake_page, fake_memory, fake_address;
-static uint64_t fake_ms;
+static uint64_t fake_ms, fake_vectors;
+static void *fake_held;
+static int fake_vector_errno;
+static bool fake_watched;
 static bool (*fake_prove)(void);
 
 void *__real_lm_os_reserve(size_t bytes, size_t align);
@@ -31,6 +34,8 @@ void *__wrap_lm_os_map(size_t bytes, size_t align);
 bool __wrap_lm_os_unmap(void *p, size_t bytes);
 void *__wrap_lm_os_remap(void *p, size_t old_bytes, size_t new_bytes, bool may_move);
 bool __wrap_lm_os_purge(void *p, size_t bytes);
+size_t __wrap_lm_os_purge_vector(const struct lm_os_range *ranges, size_t count);
+bool __wrap_lm_os_is_watched(void);
 void __wrap_lm_os_advise_huge(void *p, size_t bytes);
 bool __wrap_lm_os_populate(void *p, size_t bytes);
 size_t __wrap_lm_os_page_size(void);
@@ -45,7 +50,10 @@ void lm_fake_reset(void)
         fake_kind[i].calls = fake_kind[i].fail_nth = fake_kind[i].fail_from = fake_kind[i].fail_every = 0;
     fake_limit = SIZE_MAX;
     fake_page = fake_memory = fake_address = 0;
-    fake_ms = 0;
+    fake_ms = fake_vectors = 0;
+    fake_held = NULL;
+    fake_vector_errno = 0;
+    fake_watched = false;
     fake_prove = NULL;
 }
 
@@ -92,6 +100,26 @@ void lm_fake_address_limit(size_t bytes)
 void lm_fake_prove(bool (*first)(void))
 {
     fake_prove = first;
+}
+
+void lm_fake_hold(void *p)
+{
+    fake_held = p;
+}
+
+void lm_fake_refuse_vectors(int error)
+{
+    fake_vector_errno = error;
+}
+
+void lm_fake_watch(void)
+{
+    fake_watched = true;
+}
+
+uint64_t lm_fake_vectors(void)
+{
+    return fake_vectors;
 }
 
 uint64_t lm_fake_calls(enum lm_os_call kind)
@@ -158,9 +186,44 @@ void *__wrap_lm_os_remap(void *p, size_t old_bytes, size_t new_bytes, bool may_m
     return q;
 }
 
+static bool fake_is_held(const struct lm_os_range *range)
+{
+    return (size_t)((char *)fake_held - (char *)range->start) < range->bytes;
+}
+
 bool __wrap_lm_os_purge(void *p, size_t bytes)
 {
-    return !fake_fails(LM_OS_PURGE, 0) && __real_lm_os_purge(p, bytes);
+    if (fake_fails(LM_OS_PURGE, 0))
+        return false;
+    if (fake_is_held(&(struct lm_os_range){p, bytes})) {
+        errno = EINVAL;
+        return false;
+    }
+    return __real_lm_os_purge(p, bytes);
+}
+
+/* By single calls, whatever this kernel has. */
+size_t __wrap_lm_os_purge_vector(const struct lm_os_range *ranges, size_t count)
+{
+    size_t bytes = 0, i = 0;
+
+    fake_vectors++;
+    if (fake_vector_errno) {
+        errno = fake_vector_errno;
+        return 0;
+    }
+    if (fake_fails(LM_OS_PURGE, 0))
+        return 0;
+    for (; i < count && !fake_is_held(&ranges[i]) && __real_lm_os_purge(ranges[i].start, ranges[i].bytes); i++)
+        bytes += ranges[i].bytes;
+    if (i < count)
+        errno = EINVAL; /* heard when it is the first */
+    return bytes;
+}
+
+bool __wrap_lm_os_is_watched(void)
+{
+    return fake_watched;
 }
 
 /* Advice has no errno of its own to tell: whoever gives it goes on without. */

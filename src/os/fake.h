@@ -30,6 +30,11 @@ void lm_fake_address_limit(size_t bytes);
 /* Restartable sequences are refuted when `first`, which may wait, returns false; NULL: proved by themselves. */
 void lm_fake_prove(bool (*first)(void));
 
+void lm_fake_hold(void *p); /* what holds this address is refused to a purge, as if it were locked; NULL: nothing */
+void lm_fake_refuse_vectors(int error); /* purges of many ranges fail so, as on an older kernel; 0: they do not */
+void lm_fake_watch(void);               /* a filter of system calls, or an emulator, seems to be there */
+
+uint64_t lm_fake_vectors(void);               /* purges of many ranges that were tried since the reset */
 uint64_t lm_fake_calls(enum lm_os_call kind); /* made since the reset, failed ones included */
 size_t lm_fake_mapped_bytes(void);            /* reserved and mapped, not unmapped: shows leaks of address space */
 

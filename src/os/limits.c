@@ -155,6 +155,21 @@ size_t lm_os_address_limit(void)
     return (size_t)limit.rlim_cur;
 }
 
+/* Only kernels map a vDSO, emulators do not. */
+bool lm_os_is_watched(void)
+{
+    static const char key[] = "\nSeccomp:\t";
+    char file[LIMITS_FILE];
+    int saved = errno;
+    const char *value;
+
+    if (!getauxval(AT_SYSINFO_EHDR))
+        return true;
+    value = limits_read("/proc/self/status", file, sizeof file) ? strstr(file, key) : NULL;
+    errno = saved;
+    return !value || value[sizeof key - 1] != '0';
+}
+
 bool lm_os_is_secure(void)
 {
     return getauxval(AT_SECURE) != 0;

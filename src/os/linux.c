@@ -9,14 +9,19 @@
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
 #endif
+#ifndef SYS_process_madvise
+#define SYS_process_madvise 440 /* on every architecture */
+#endif
 
 /* The kernel's numbers, here because musl's compiler wrapper sees no kernel headers. Private: never between processes. */
+enum { OS_MYSELF = -10001 }; /* PIDFD_SELF_THREAD_GROUP */
 enum { OS_WAIT = 0 | 128, OS_WAKE = 1 | 128 };
 enum { OS_BARRIER = 1 << 3, OS_BARRIER_REGISTER = 1 << 4 }; /* MEMBARRIER_CMD_[REGISTER_]PRIVATE_EXPEDITED */
 enum { OS_STORES_MS = 10 };                                 /* longer than any store waits to be seen */
@@ -138,6 +143,19 @@ bool lm_os_purge(void *p, size_t bytes)
 
     os_count(LM_OS_PURGE, done, bytes);
     return done;
+}
+
+_Static_assert(sizeof(struct lm_os_range) == sizeof(struct iovec) &&
+        offsetof(struct lm_os_range, start) == offsetof(struct iovec, iov_base) &&
+        offsetof(struct lm_os_range, bytes) == offsetof(struct iovec, iov_len),
+    "the kernel reads ranges as they are");
+
+size_t lm_os_purge_vector(const struct lm_os_range *ranges, size_t count)
+{
+    long bytes = syscall(SYS_process_madvise, OS_MYSELF, ranges, count, MADV_DONTNEED, 0);
+
+    os_count(LM_OS_PURGE, bytes > 0, (size_t)bytes);
+    return bytes > 0 ? (size_t)bytes : 0;
 }
 
 void lm_os_advise_huge(void *p, size_t bytes)

@@ -37,6 +37,20 @@ void *lm_os_remap(void *p, size_t old_bytes, size_t new_bytes, bool may_move);
  * false when the kernel refused (locked pages): the contents are then unspecified. */
 bool lm_os_purge(void *p, size_t bytes);
 
+/* The same for many ranges, in order, by as few calls as the kernel and its filters allow (purge.c); how many of the first
+ * were returned. Fewer than `count`: the range behind them was refused (its contents are unspecified, errno says why), and what
+ * follows it was not tried. */
+struct lm_os_range { /* laid out like struct iovec */
+    void *start;
+    size_t bytes;
+};
+size_t lm_os_purge_all(const struct lm_os_range *ranges, size_t count);
+
+/* One call for up to LM_OS_RANGES of them: the bytes of the first ones that were returned; 0: none (errno: the first was refused,
+ * or the kernel does not have this). For purge.c. */
+enum { LM_OS_RANGES = 1024 };
+size_t lm_os_purge_vector(const struct lm_os_range *ranges, size_t count);
+
 /* Advice that may be ignored: back the range with huge pages; fault it in now for writing. */
 void lm_os_advise_huge(void *p, size_t bytes);
 bool lm_os_populate(void *p, size_t bytes);
@@ -85,6 +99,11 @@ size_t lm_os_address_limit(void);
 
 /* True when the process gained privileges at exec (AT_SECURE): the environment must not be believed. */
 bool lm_os_is_secure(void);
+
+/* True when somebody stands between the process and its kernel, or when that cannot be told: a filter of system calls (seccomp), which
+ * may answer one that it does not know with death; an emulator (valgrind, qemu), which may print that it does not know it. A
+ * few system calls. */
+bool lm_os_is_watched(void);
 
 /* The value of an environment variable, from the process's environ (usable before libc is set up), or
  * NULL. */

@@ -61,8 +61,8 @@ void lm_dirty_tick(enum lm_tick tick);
 /* Returns the oldest extents until at most `keep` granules are dirty; the granules returned. */
 size_t lm_dirty_purge(size_t keep);
 
-/* Returns the oldest extents, by at most so many calls to the OS, until `granules` have gone; the granules returned. */
-size_t lm_dirty_return(size_t granules, unsigned calls);
+/* Returns the oldest extents, at most so many, until `granules` have gone; the granules returned. */
+size_t lm_dirty_return(size_t granules, unsigned extents);
 
 int lm_dirty_check(void);
 

@@ -17,8 +17,8 @@
  * delay are faulted in again for this. It passes while the program calls: a pause between two calls counts as an eighth of
  * purge_ms at the most, for the call that ends it may be the first of many that want the memory again.
  *
- * Return is by lists walked from the old end, a bounded number of calls at a time (TICK_CALLS), so that
- * nobody who waits for the lock waits for long. */
+ * Return is from the old end, many extents by one call; at most BATCH of them at a time, so that nobody who waits for the lock
+ * waits for long. */
 #include "page/arena.h"
 
 #include <limits.h>
@@ -27,9 +27,10 @@ enum {
     EXACT = 64,
     PER_DOUBLING = 8,
     BINS = EXACT + PER_DOUBLING * 18,
-    TICK_CALLS = 16,
-    KEEPS_AGE = 64, /* granules: 4 MiB */
-    PAUSES = 8,     /* of any length that make purge_ms */
+    BATCH = 64,           /* extents returned by one call */
+    BATCH_GRANULES = 128, /* after which a tick gathers no more of them */
+    KEEPS_AGE = 64,       /* granules: 4 MiB */
+    PAUSES = 8,           /* of any length that make purge_ms */
 };
 
 size_t lm_dirty_granules;
@@ -37,6 +38,8 @@ size_t lm_dirty_granules;
 static lm_span_id dirty_bin[BINS + 1];
 static uint64_t dirty_bin_used[(BINS + 64) / 64];
 static lm_span_id dirty_oldest, dirty_youngest;
+static unsigned dirty_most =
+    BATCH; /* extents in the next call; 1 after a refusal, for where memory is locked all are refused */
 static uint64_t dirty_seen_ms, dirty_skipped_ms; /* when the clock was last read; what of pauses does not count */
 
 static unsigned dirty_bin_of(uint32_t granules)
@@ -244,29 +247,65 @@ static void dirty_widen(const struct lm_arena *arena, uint32_t *from, uint32_t *
         ++*to;
 }
 
-/* Returns one extent's memory to the OS. */
-static bool dirty_return(struct lm_span *extent)
+/* Extents on their way out: in no list, and not the buddy's yet. */
+struct dirty_batch {
+    unsigned count;
+    struct lm_os_range range[BATCH]; /* widened */
+    lm_span_id first[BATCH];
+    uint32_t length[BATCH];
+};
+
+/* Takes the oldest extent out. */
+static void dirty_gather(struct dirty_batch *batch)
 {
+    struct lm_span *extent = lm_span_at(dirty_oldest);
     struct lm_arena *arena = lm_arena_of(extent);
     uint32_t first = lm_arena_granule(arena, extent), granules = extent->granules, from = first, to = first + granules;
 
+    batch->first[batch->count] = dirty_oldest;
+    batch->length[batch->count] = granules;
     dirty_remove(extent);
     dirty_widen(arena, &from, &to);
-    if (!lm_os_purge(arena->base + (size_t)from * LM_GRANULE, (size_t)(to - from) * LM_GRANULE)) {
-        dirty_insert(arena, first, granules, dirty_clock(LM_TICK_FREE));
-        return false;
-    }
-    lm_buddy_free(&arena->buddy, first, granules);
-    return true;
+    batch->range[batch->count++] =
+        (struct lm_os_range){arena->base + (size_t)from * LM_GRANULE, (size_t)(to - from) * LM_GRANULE};
 }
 
-size_t lm_dirty_return(size_t granules, unsigned calls)
+/* Puts one of a batch back. */
+static void dirty_put_back(const struct dirty_batch *batch, unsigned i, uint64_t freed_ms)
+{
+    struct lm_arena *arena = lm_arena_of(lm_span_at(batch->first[i]));
+
+    dirty_insert(arena, batch->first[i] & (LM_MAX_GRANULES - 1), batch->length[i], freed_ms);
+}
+
+/* Returns a batch's memory to the OS; false: one of them was refused. It is dirty again, and so are those behind it. */
+static bool dirty_return(const struct dirty_batch *batch)
+{
+    unsigned done = (unsigned)lm_os_purge_all(batch->range, batch->count);
+
+    for (unsigned i = 0; i < done; i++) {
+        struct lm_arena *arena = lm_arena_of(lm_span_at(batch->first[i]));
+
+        lm_buddy_free(&arena->buddy, batch->first[i] & (LM_MAX_GRANULES - 1), batch->length[i]);
+    }
+    for (unsigned i = done + 1; i < batch->count; i++)
+        dirty_put_back(batch, i, lm_span_at(batch->first[i])->dirty.freed_ms);
+    if (done < batch->count)
+        dirty_put_back(batch, done, dirty_clock(LM_TICK_FREE));
+    dirty_most = done < batch->count ? 1 : BATCH;
+    return done == batch->count;
+}
+
+size_t lm_dirty_return(size_t granules, unsigned extents)
 {
     size_t before = lm_dirty_granules;
+    struct dirty_batch batch;
 
-    while (before - lm_dirty_granules < granules && dirty_oldest && calls--)
-        if (!dirty_return(lm_span_at(dirty_oldest)))
-            break;
+    do {
+        for (batch.count = 0;
+             before - lm_dirty_granules < granules && dirty_oldest && extents && batch.count < dirty_most; extents--)
+            dirty_gather(&batch);
+    } while (batch.count && dirty_return(&batch));
     return before - lm_dirty_granules;
 }
 
@@ -275,25 +314,33 @@ size_t lm_dirty_purge(size_t keep)
     return lm_dirty_granules > keep ? lm_dirty_return(lm_dirty_granules - keep, UINT_MAX) : 0;
 }
 
+/* True when the oldest extent has waited for long enough. */
+static bool dirty_is_due(uint64_t now)
+{
+    return dirty_oldest && now - lm_span_at(dirty_oldest)->dirty.freed_ms >= lm_config.purge_ms;
+}
+
 void lm_dirty_tick(enum lm_tick tick)
 {
-    unsigned calls = TICK_CALLS;
+    size_t before, due, most;
+    struct dirty_batch batch;
     uint64_t now;
-    size_t bound;
 
     if (!dirty_oldest)
         return;
     now = dirty_clock(tick);
-    while (dirty_oldest && now - lm_span_at(dirty_oldest)->dirty.freed_ms >= lm_config.purge_ms && calls)
-        if (!dirty_return(lm_span_at(dirty_oldest)))
-            return;
-        else
-            calls--;
-    if (tick == LM_TICK_ALLOC)
-        return;
-    bound = lm_keep_bound(dirty_seen_ms);
-    if (lm_dirty_granules > bound) /* a sixteenth more, lest every further free makes a call */
-        lm_keep_returned(lm_dirty_return(lm_dirty_granules - bound + bound / 16, calls), dirty_seen_ms);
+    before = lm_dirty_granules;
+    for (batch.count = 0; dirty_is_due(now) && batch.count < dirty_most && before - lm_dirty_granules < BATCH_GRANULES;)
+        dirty_gather(&batch);
+    due = before - lm_dirty_granules;
+    most = tick == LM_TICK_ALLOC ? SIZE_MAX : lm_keep_bound(dirty_seen_ms);
+    if (lm_dirty_granules > most) /* a sixteenth more, lest every further free makes a call */
+        while (dirty_oldest && lm_dirty_granules > most - most / 16 && batch.count < dirty_most)
+            dirty_gather(&batch);
+    if (batch.count)
+        dirty_return(&batch);
+    if (before - lm_dirty_granules > due)
+        lm_keep_returned(before - lm_dirty_granules - due, dirty_seen_ms);
 }
 
 int lm_dirty_check(void)

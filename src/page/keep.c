@@ -21,7 +21,7 @@ enum {
     ASKING = 128,    /* 8 MiB: below it the memory limit, which costs calls, is not asked for */
     REGRET = 8,      /* times what is wanted back */
     DECAY_MS = 1000, /* the bound loses an eighth */
-    PEAK_CALLS = 32, /* to return dirty memory for the peak's sake, for a request */
+    PEAK_MOST = 32,  /* extents that are returned for the peak's sake, for a request */
 };
 
 static size_t keep_bound = LEAST, keep_owed;
@@ -71,7 +71,7 @@ static void keep_regret(uint32_t granules)
 static size_t keep_small(size_t wanted)
 {
     size_t most = lm_min(keep_used, lm_config.guard_bytes / LM_GRANULE);
-    size_t returned = lm_dirty_return(lm_min(wanted, most - lm_min(most, keep_spent)), PEAK_CALLS);
+    size_t returned = lm_dirty_return(lm_min(wanted, most - lm_min(most, keep_spent)), PEAK_MOST);
 
     keep_spent += returned;
     return returned;
@@ -82,7 +82,7 @@ static size_t keep_spare(size_t footprint)
 {
     size_t most = keep_used + lm_max(LEAST, keep_used * lm_config.spare_percent / 100);
 
-    return lm_config.spare_percent && footprint > most ? lm_dirty_return(footprint - most, PEAK_CALLS) : 0;
+    return lm_config.spare_percent && footprint > most ? lm_dirty_return(footprint - most, PEAK_MOST) : 0;
 }
 
 void lm_keep_clean(uint32_t granules)

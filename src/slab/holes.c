@@ -51,64 +51,73 @@ static void slab_reorder(struct lm_span *slab, const uint8_t *page_state, size_t
                 lm_slab_push(slab, n, lm_slab_object(slab, n));
 }
 
-/* The bytes returned; *refused: not all that could have been. Nothing is done for fewer than `least` pages. */
-static size_t slab_punch(struct lm_span *slab, unsigned least, bool *refused)
+void lm_holes_return(struct lm_holes *holes)
+{
+    for (unsigned i = 0; i < holes->count; i++) { /* which stands at the first that is not returned yet */
+        unsigned end = i + (unsigned)lm_os_purge_all(&holes->range[i], holes->count - i);
+
+        for (; i < end; i++)
+            holes->returned += holes->range[i].bytes;
+        holes->refused |= end < holes->count;
+    }
+    holes->count = 0;
+}
+
+/* Gathers the free pages of a slab, unless they are fewer than `least`. */
+static void slab_gather(struct lm_span *slab, unsigned least, struct lm_holes *holes)
 {
     uint8_t page_state[MAX_PAGES];
-    size_t page_bytes = lm_os_page_size(), returned = 0;
-    unsigned pages = (unsigned)(slab->granules * LM_GRANULE >> page_shift()), holes = 0;
+    size_t page_bytes = lm_os_page_size();
+    unsigned pages = (unsigned)(slab->granules * LM_GRANULE >> page_shift()), free_pages = 0;
     char *start = lm_span_start(slab);
     size_t first = (size_t)(slab->origin - start) + lm_slab_object_size(slab);
 
-    *refused = false;
     for (unsigned page = 0; page < pages; page++) {
         page_state[page] = (uint8_t)page_survey(slab, page * page_bytes, (page + 1) * page_bytes, first);
-        holes += page_state[page] == FREE;
+        free_pages += page_state[page] == FREE;
     }
-    if (holes < least)
-        return 0;
+    if (free_pages < least)
+        return;
     for (unsigned page = 0, end; page < pages; page = end) {
         for (end = page + 1; page_state[page] == FREE && end < pages && page_state[end] == FREE;)
             end++;
         if (page_state[page] != FREE)
             continue;
-        if (lm_os_purge(start + page * page_bytes, (end - page) * page_bytes))
-            returned += (end - page) * page_bytes;
-        else
-            *refused = true;
+        if (holes->count == sizeof holes->range / sizeof holes->range[0])
+            lm_holes_return(holes);
+        holes->range[holes->count++] = (struct lm_os_range){start + page * page_bytes, (end - page) * page_bytes};
     }
-    if (returned)
-        slab_reorder(slab, page_state, first);
-    return returned;
+    slab_reorder(slab, page_state, first);
 }
 
 size_t lm_slab_punch(struct lm_span *slab)
 {
-    bool refused;
-    size_t returned;
+    struct lm_holes holes;
 
     if (slab->flags & LM_SLAB_SWEPT)
         return 0;
-    returned = slab_punch(slab, 1, &refused);
-    if (!refused) /* else once more the next time */
+    lm_holes_start(&holes);
+    slab_gather(slab, 1, &holes);
+    lm_holes_return(&holes);
+    if (!holes.refused) /* else once more the next time */
         slab->flags |= LM_SLAB_SWEPT;
-    return returned;
+    return holes.returned;
 }
 
-size_t lm_slab_look(struct lm_span *slab, enum lm_look look)
+void lm_slab_look(struct lm_span *slab, enum lm_look look, struct lm_holes *holes)
 {
     struct lm_annex *annex = lm_slab_annex(slab);
     unsigned live = slab->countdown, free_objects = slab->carved - live;
     unsigned quarter = (unsigned)(slab->granules * LM_GRANULE / 4 >> page_shift());
-    bool idle = annex->seen_free == free_objects, refused;
+    bool idle = annex->seen_free == free_objects;
 
     annex->seen_free = (uint16_t)free_objects;
     if (free_objects <= annex->punched_free || (look != LM_LOOK_ALL && free_objects < slab->carved / 4u))
-        return 0;
+        return;
     if (look == LM_LOOK_IDLE && !idle)
-        return 0;
+        return;
     if (look == LM_LOOK_NEED && live > (slab->carved - annex->punched_free) / 8u)
-        return 0;
+        return;
     annex->punched_free = (uint16_t)free_objects;
-    return slab_punch(slab, look == LM_LOOK_ALL ? 1 : lm_max(quarter, 1), &refused);
+    slab_gather(slab, look == LM_LOOK_ALL ? 1 : lm_max(quarter, 1), holes);
 }

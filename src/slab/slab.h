@@ -240,15 +240,30 @@ LM_INLINE bool lm_slab_is_mailed(const struct lm_span *slab)
     return __atomic_load_n(&lm_slab_annex(slab)->remote, __ATOMIC_ACQUIRE) & LM_MAILED;
 }
 
+/* Free pages on their way to the OS, of one slab or of several. Nobody allocates from these slabs meanwhile. */
+struct lm_holes {
+    size_t returned; /* bytes, so far */
+    bool refused;    /* some were, and are there as before */
+    unsigned count;
+    struct lm_os_range range[64];
+};
+LM_INLINE void lm_holes_start(struct lm_holes *holes)
+{
+    holes->returned = 0;
+    holes->refused = false;
+    holes->count = 0;
+}
+void lm_holes_return(struct lm_holes *holes); /* all of them now */
+
 /* Returns to the OS the pages of the slab that no live object lies on, unless none was freed since it did so last; the
  * bytes returned. For the owner only. */
 size_t lm_slab_punch(struct lm_span *slab);
 
-/* The same for a PARTIAL slab of any heap, if it is worth it: more objects are free than when it last was, a quarter at least,
+/* Gathers such pages of a PARTIAL slab of any heap, if it is worth it: more objects are free than when it last was, a quarter at least,
  * and a quarter of the pages would go; and (IDLE) none was freed since the last look, or (NEED) seven in eight of the live ones
  * are gone. In any case and for any page: ALL. */
 enum lm_look { LM_LOOK_IDLE, LM_LOOK_NEED, LM_LOOK_ALL };
-size_t lm_slab_look(struct lm_span *slab, enum lm_look look);
+void lm_slab_look(struct lm_span *slab, enum lm_look look, struct lm_holes *holes);
 
 /* A PARTIAL slab is allocated from again: what was seen of it is void. */
 LM_INLINE void lm_slab_unlook(struct lm_span *slab)

@@ -322,6 +322,90 @@ static void a_refused_purge_stays_dirty(void **state)
     assert_int_equal(lm_page_purge(0), 3 * LM_GRANULE);
 }
 
+enum { SCATTERED = 50 };
+
+/* Spans of a granule that are dirty, and one behind each that lives, so that they do not merge. */
+static void scatter(struct lm_span *freed[SCATTERED], struct lm_span *living[SCATTERED])
+{
+    bool zeroed;
+
+    for (int i = 0; i < SCATTERED; i++) {
+        freed[i] = lm_span_alloc(1, 1, LM_LARGE, &zeroed);
+        paint(freed[i], zeroed);
+        living[i] = lm_span_alloc(1, 1, LM_LARGE, &zeroed);
+        paint(living[i], zeroed);
+    }
+    for (int i = 0; i < SCATTERED; i++)
+        lm_span_free(freed[i]);
+}
+
+/* Many extents go by one call, and no others. */
+static void returns_many_at_once(void **state)
+{
+    struct lm_span *freed[SCATTERED], *living[SCATTERED];
+    struct lm_page_stats stats;
+
+    (void)state;
+    lm_page_purge(0);
+    lm_fake_reset();
+    lm_fake_clock(40000000);
+    lm_config.dirty_bytes = SCATTERED * LM_GRANULE;
+    scatter(freed, living);
+    lm_page_stats(&stats);
+    assert_int_equal(stats.dirty_bytes, SCATTERED * LM_GRANULE);
+    assert_int_equal(lm_page_purge(0), SCATTERED * LM_GRANULE);
+    assert_int_equal(lm_fake_calls(LM_OS_PURGE), 1);
+    assert_int_equal(lm_page_check(), 0);
+    for (int i = 0; i < SCATTERED; i++) {
+        assert_int_equal(start_of(living[i])[0], 0xaa);
+        assert_int_equal(start_of(living[i])[LM_GRANULE - 4096], 0xaa);
+        lm_span_free(living[i]);
+    }
+    lm_page_purge(0);
+    lm_config.dirty_bytes = 0;
+    lm_fake_reset();
+}
+
+/* One of many is refused: it stays dirty wherever it stands, all before it have gone, those behind it can still go; nothing is taken
+ * for clean that is not, and where all are refused, each try is of one. */
+static void a_refusal_among_many(void **state)
+{
+    struct lm_span *freed[SCATTERED], *living[SCATTERED];
+    struct lm_page_stats stats;
+
+    (void)state;
+    for (int held = 0; held < SCATTERED; held += 7) {
+        lm_page_purge(0);
+        lm_fake_reset();
+        lm_fake_clock(50000000);
+        lm_config.dirty_bytes = SCATTERED * LM_GRANULE;
+        scatter(freed, living);
+        lm_fake_hold(start_of(freed[held]));
+        assert_int_equal(lm_page_purge(0), (size_t)held * LM_GRANULE);
+        assert_int_equal(lm_page_check(), 0);
+        lm_page_stats(&stats);
+        assert_int_equal(stats.dirty_bytes, (size_t)(SCATTERED - held) * LM_GRANULE);
+        assert_int_equal(lm_page_purge(0), (size_t)(SCATTERED - held - 1) * LM_GRANULE); /* it is the youngest now */
+        assert_int_equal(lm_page_check(), 0);
+        for (uint64_t calls = lm_fake_calls(LM_OS_PURGE), i = 1; i <= 3; i++) {
+            assert_int_equal(lm_page_purge(0), 0);
+            assert_int_equal(lm_fake_calls(LM_OS_PURGE), calls + i);
+        }
+        lm_page_stats(&stats);
+        assert_int_equal(stats.dirty_bytes, LM_GRANULE);
+        assert_int_equal(start_of(freed[held])[0], 0xaa);
+        lm_fake_hold(NULL);
+        assert_int_equal(lm_page_purge(0), LM_GRANULE);
+        for (int i = 0; i < SCATTERED; i++) {
+            assert_int_equal(start_of(living[i])[0], 0xaa);
+            lm_span_free(living[i]);
+        }
+    }
+    lm_page_purge(0);
+    lm_config.dirty_bytes = 0;
+    lm_fake_reset();
+}
+
 static void failures_leave_all_whole(void **state)
 {
     bool zeroed;
@@ -394,7 +478,8 @@ int main(void)
         cmocka_unit_test(returns_after_the_delay), cmocka_unit_test(age_counts_pauses),
         cmocka_unit_test(the_bound_learns), cmocka_unit_test(the_bound_minds_the_limit),
         cmocka_unit_test(sparse_spans_are_clean), cmocka_unit_test(keeps_below_the_cap),
-        cmocka_unit_test(a_refused_purge_stays_dirty), cmocka_unit_test(failures_leave_all_whole),
+        cmocka_unit_test(a_refused_purge_stays_dirty), cmocka_unit_test(returns_many_at_once),
+        cmocka_unit_test(a_refusal_among_many), cmocka_unit_test(failures_leave_all_whole),
         cmocka_unit_test(foreign_pointers_have_no_span), cmocka_unit_test(meta_is_zeroed_and_aligned)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,5 @@
 /* Holes in slabs: pages that no live object lies on go, and come back, beside a shadow that knows which objects live. */
+#include "os/fake.h"
 #include "slab/slab.h"
 #include "unit.h"
 
@@ -133,6 +134,18 @@ static void thin(struct lm_span *slab, unsigned keep)
         }
 }
 
+/* The bytes that a look returns. */
+static size_t look(struct lm_span *slab, enum lm_look how)
+{
+    struct lm_holes holes;
+
+    lm_holes_start(&holes);
+    lm_slab_look(slab, how, &holes);
+    lm_holes_return(&holes);
+    assert_false(holes.refused);
+    return holes.returned;
+}
+
 /* A slab of a list is looked at: it gives pages when it is idle, or (need) nearly empty; not when nothing was freed since it
  * did, nor for a page or two; and after it has been allocated from, anew. */
 static void looks_before_it_punches(void **state)
@@ -146,25 +159,25 @@ static void looks_before_it_punches(void **state)
         alive++;
     slab->kind = LM_SLAB_PARTIAL;
     slab->countdown = (uint16_t)alive;
-    assert_int_equal(lm_slab_look(slab, LM_LOOK_ALL), 0); /* full */
+    assert_int_equal(look(slab, LM_LOOK_ALL), 0); /* full */
     for (uint32_t n = 1; n <= 24; n++) {
         give(slab, n);
         slab->countdown--;
-        assert_int_equal(lm_slab_look(slab, LM_LOOK_IDLE), 0); /* not known to be idle */
-        assert_int_equal(lm_slab_look(slab, LM_LOOK_NEED), 0); /* nor nearly empty */
+        assert_int_equal(look(slab, LM_LOOK_IDLE), 0); /* not known to be idle */
+        assert_int_equal(look(slab, LM_LOOK_NEED), 0); /* nor nearly empty */
     }
-    assert_true(lm_slab_look(slab, LM_LOOK_IDLE) > 0); /* none was freed since the last look */
-    assert_int_equal(lm_slab_look(slab, LM_LOOK_IDLE), 0);
-    assert_int_equal(lm_slab_look(slab, LM_LOOK_ALL), 0);
+    assert_true(look(slab, LM_LOOK_IDLE) > 0); /* none was freed since the last look */
+    assert_int_equal(look(slab, LM_LOOK_IDLE), 0);
+    assert_int_equal(look(slab, LM_LOOK_ALL), 0);
     check_pages(slab, true);
     give(slab, 25);
     slab->countdown--;
-    assert_int_equal(lm_slab_look(slab, LM_LOOK_NEED), 0); /* one object is not seven in eight */
+    assert_int_equal(look(slab, LM_LOOK_NEED), 0); /* one object is not seven in eight */
     thin(slab, 16);
-    assert_true(lm_slab_look(slab, LM_LOOK_NEED) > 0);
+    assert_true(look(slab, LM_LOOK_NEED) > 0);
     check_pages(slab, true);
     check_order(slab);
-    assert_int_equal(lm_slab_look(slab, LM_LOOK_NEED), 0);
+    assert_int_equal(look(slab, LM_LOOK_NEED), 0);
     lm_slab_unlook(slab);
     slab->kind = LM_SLAB_CURRENT;
     while (take(slab))
@@ -172,10 +185,59 @@ static void looks_before_it_punches(void **state)
     slab->kind = LM_SLAB_PARTIAL;
     slab->countdown = slab->carved;
     thin(slab, 16);
-    assert_true(lm_slab_look(slab, LM_LOOK_ALL) > 0);
+    assert_true(look(slab, LM_LOOK_ALL) > 0);
     check_pages(slab, true);
     thin(slab, UINT32_MAX);
     lm_slab_free(slab);
+}
+
+/* Holes of many slabs go by few calls; what is refused among them stays as it was, and is not counted as returned. */
+static void slabs_share_a_call(void **state)
+{
+    enum { SLABS = 12 };
+    struct lm_span *slab[SLABS];
+    static bool lives[SLABS][MOST];
+    struct lm_holes holes;
+    size_t page = lm_os_page_size(), returned = 0;
+
+    (void)state;
+    if (page > 4096)
+        skip(); /* no page would be free of live objects */
+    for (int refuse = 0; refuse <= 1; refuse++) {
+        for (int i = 0; i < SLABS; i++) {
+            slab[i] = lm_slab_create(lm_class_of(512), 0, &owner);
+            memset(live, 0, sizeof live);
+            while (take(slab[i]))
+                ;
+            slab[i]->kind = LM_SLAB_PARTIAL;
+            slab[i]->countdown = slab[i]->carved;
+            thin(slab[i], 17);
+            memcpy(lives[i], live, sizeof live);
+        }
+        lm_fake_reset();
+        if (refuse)
+            lm_fake_hold(lm_slab_object(slab[5], 34 + 8)); /* a page that holds none of those that live */
+        lm_holes_start(&holes);
+        for (int i = 0; i < SLABS; i++)
+            lm_slab_look(slab[i], LM_LOOK_ALL, &holes);
+        lm_holes_return(&holes);
+        assert_int_equal(holes.refused, refuse);
+        assert_true(lm_fake_calls(LM_OS_PURGE) <= 6);
+        if (!refuse)
+            returned = holes.returned;
+        else
+            assert_true(holes.returned < returned && holes.returned + 4 * page >= returned);
+        for (int i = 0; i < SLABS; i++) {
+            memcpy(live, lives[i], sizeof live);
+            check_pages(slab[i], !refuse || i != 5);
+            if (!refuse || i != 5)
+                check_order(slab[i]);
+            thin(slab[i], UINT32_MAX);
+            slab[i]->kind = LM_SLAB_CURRENT;
+            lm_slab_free(slab[i]);
+        }
+    }
+    lm_fake_reset();
 }
 
 static void punches_and_fills(void **state)
@@ -214,7 +276,7 @@ static void classes_may_be_fewer(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(punches_and_fills), cmocka_unit_test(looks_before_it_punches),
-        cmocka_unit_test(classes_may_be_fewer)};
+        cmocka_unit_test(slabs_share_a_call), cmocka_unit_test(classes_may_be_fewer)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
