@@ -385,7 +385,9 @@ bool lm_percpu_free(struct lm_span *slab, uint64_t n, void *p)
 static LM_NOINLINE void percpu_free_rest(
     struct lm_span *slab, uint64_t n, struct lm_rseq_slot slot, enum lm_rseq_result why)
 {
-    if (!lm_thread_area || !lm_thread_on_cpus() || !percpu_free_else(slab, n, slot, why))
+    bool on = lm_thread_area && __atomic_load_n(&lm_percpu_on, __ATOMIC_ACQUIRE);
+
+    if (!on || !percpu_free_else(slab, n, slot, why))
         lm_remote_free(slab, n); /* which looks more closely */
 }
 
