@@ -8,7 +8,7 @@
  *      └───────────────> SINGLE    a filter of system calls is there, or an emulator (lm_os_is_watched)
  *
  * A refused array is tried again range by range, so what the caller hears is exact in any case. Who races at UNKNOWN finds the
- * same. No locks. Fork: a child knows what its parent knew. */
+ * same. No locks, no atomic instruction (a process of one thread executes none). Fork: a child knows what its parent knew. */
 #include "os/os.h"
 
 #include <errno.h>
@@ -23,8 +23,7 @@ static bool purge_many(void)
 
     if (LM_UNLIKELY(way == UNKNOWN)) {
         way = lm_os_is_watched() ? SINGLE : MANY;
-        __atomic_compare_exchange_n(
-            &purge_way, &(uint8_t){UNKNOWN}, way, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED); /* SINGLE is for ever */
+        __atomic_store_n(&purge_way, way, __ATOMIC_RELAXED); /* over a SINGLE of this moment: one more refusal */
     }
     return way == MANY;
 }
