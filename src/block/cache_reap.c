@@ -237,6 +237,7 @@ void lm_caches_fork_release(void)
 
 void lm_caches_fork_reset(void)
 {
+    lm_stm_reset(); /* others may have been in transactions on magazines */
     caches_lock_each(LM_RANK_BLOCK, lm_lock_reset);
     caches_lock_each(LM_RANK_CACHE_DEPOT, lm_lock_reset);
     caches_lock_each(LM_RANK_CACHE_CPU, lm_lock_reset);

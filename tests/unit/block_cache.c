@@ -7,6 +7,8 @@
 #include <errno.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 enum { LIVE = 3000, KIB = 1 << 10 };
 #define BUILT 0x6275696c742e2e2eu /* a mark of the constructed state */
@@ -639,6 +641,49 @@ static void magazines_adapt(void **state)
     loam_cache_destroy(cache);
 }
 
+static pthread_barrier_t alone_now, may_end;
+
+/* In a transaction that nobody may commit beside, until it is told to end it. */
+static void *be_alone(void *arg)
+{
+    struct lm_stm tx;
+
+    lm_stm_start(&tx);
+    for (int i = 0; i <= LM_STM_TRIES; i++)
+        lm_stm_begin(&tx);
+    pthread_barrier_wait(&alone_now);
+    pthread_barrier_wait(&may_end);
+    lm_stm_abort(&tx);
+    return arg;
+}
+
+/* The child of a fork does not wait for transactions of threads that it does not have. */
+static void a_child_waits_for_nobody(void **state)
+{
+    pthread_t thread;
+    pid_t child;
+    int status;
+
+    (void)state;
+    pthread_barrier_init(&alone_now, NULL, 2);
+    pthread_barrier_init(&may_end, NULL, 2);
+    assert_int_equal(pthread_create(&thread, NULL, be_alone, NULL), 0);
+    pthread_barrier_wait(&alone_now);
+    assert_int_not_equal(lm_stm_check(), 0);
+    lm_caches_fork_take();
+    child = fork();
+    if (child == 0) {
+        lm_caches_fork_reset();
+        _exit(lm_stm_check() != 0);
+    }
+    lm_caches_fork_release();
+    assert_int_equal(waitpid(child, &status, 0), child);
+    pthread_barrier_wait(&may_end);
+    pthread_join(thread, NULL);
+    assert_int_equal(lm_stm_check(), 0);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -657,6 +702,7 @@ int main(void)
         cmocka_unit_test(lists_all),
         cmocka_unit_test(has_many_caches),
         cmocka_unit_test(magazines_adapt),
+        cmocka_unit_test(a_child_waits_for_nobody),
     };
 
     return lists_run_group_tests(tests);
