@@ -28,7 +28,7 @@ static void config_manual_list(const char *settings)
 
 static void config_man(void)
 {
-    printf("The policies:\n");
+    printf("The policies:\n.na\n"); /* long settings have no space by which a line could be adjusted */
     for (size_t i = 0; i < lm_policy_count(); i++) {
         const struct lm_policy_text *policy = lm_policy_text(i);
 
@@ -37,7 +37,7 @@ static void config_man(void)
             config_manual_list(policy->settings);
         putchar('\n');
     }
-    printf(".P\nAll options:\n");
+    printf(".P\n.ad\nAll options:\n");
     for (size_t i = 0; i < lm_option_count(); i++) {
         const struct lm_option *option = lm_option(i);
 
