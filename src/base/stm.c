@@ -247,6 +247,8 @@ int lm_stm_check(void)
 
 void lm_stm_reset(void)
 {
+    if (!stm_gate && !stm_clock)
+        return; /* nobody has ever committed: the stripes are not touched, which a child would pay for with pages */
     for (unsigned i = 0; i < LM_STM_LOCKS; i++)
         stm_stripe[i] &= ~(uint64_t)STM_HELD;
     stm_gate = 0;

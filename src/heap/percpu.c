@@ -15,7 +15,7 @@ enum {
 bool lm_percpu_on;
 __thread struct lm_rseq_area *lm_thread_area;
 
-/* Read by every malloc and free while CPUs serve; atomic, written under lm_cpus_lock. */
+/* Read by every malloc and free while CPUs serve; atomic, written under lm_cpus_lock, the offsets before all else. */
 static struct {
     size_t most;                             /* larger sizes, and 0, are not for lm_percpu_pop; 0: all are not */
     bool lists;                              /* CPUs serve, and lists are used */
@@ -118,6 +118,8 @@ static void percpu_find(void)
     uint32_t limit = lm_rseq_limit();
     struct lm_rseq_cpu **table = lm_meta_alloc(limit * sizeof *table);
 
+    for (unsigned i = 0; i <= LM_DIRECT_MAX / 16; i++)
+        percpu_quick.offset[i] = (uint16_t)list_offset(lm_class_for(i * (size_t)16));
     lm_cpu_table = lm_meta_alloc(limit * sizeof *lm_cpu_table);
     if (table && lm_cpu_table && lm_rseq_find(table, limit, (struct lm_rseq_cpu *)(void *)lm_cpu_stopped))
         __atomic_store_n(&percpu_state, TRYING, __ATOMIC_RELEASE); /* pairs with lm_percpu_is_used */
@@ -132,8 +134,6 @@ static void percpu_set_quick(bool on)
     /* what counts calls, or must be told of them, is on the slow road */
     size_t most = lists && !lm_config.stats && !lm_scavenge_hook ? lm_config.slab_max_bytes : 0;
 
-    for (unsigned i = 0; i <= LM_DIRECT_MAX / 16; i++)
-        percpu_quick.offset[i] = (uint16_t)list_offset(lm_class_for(i * (size_t)16));
     __atomic_store_n(&percpu_quick.lists, lists, __ATOMIC_RELAXED);
     __atomic_store_n(&percpu_quick.most, most, __ATOMIC_RELEASE); /* pairs with lm_percpu_pop: the offsets are there */
 }

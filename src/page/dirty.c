@@ -38,8 +38,8 @@ size_t lm_dirty_granules;
 static lm_span_id dirty_bin[BINS + 1];
 static uint64_t dirty_bin_used[(BINS + 64) / 64];
 static lm_span_id dirty_oldest, dirty_youngest;
-static unsigned dirty_most =
-    BATCH; /* extents in the next call; 1 after a refusal, for where memory is locked all are refused */
+/* Extents in the next call; 1 after a refusal, for where memory is locked all are refused. */
+static unsigned dirty_most = BATCH;
 static uint64_t dirty_seen_ms, dirty_skipped_ms; /* when the clock was last read; what of pauses does not count */
 
 static unsigned dirty_bin_of(uint32_t granules)

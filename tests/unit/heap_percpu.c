@@ -3,6 +3,7 @@
 #include "heap/cpu.h"
 #include "heap/heap.h"
 #include "os/fake.h"
+#include "cpus.h"
 #include "unit.h"
 
 #include <errno.h>
@@ -232,14 +233,9 @@ static void a_child_goes_on(void **state)
 
 static int start(void **state)
 {
-    bool zeroed;
-
     (void)state;
     lm_fake_reset();
-    lm_config.cache = LM_CACHE_CPU;
-    lm_config.arena_bytes = (size_t)256 << 20;
-    lm_heap_start();
-    lm_span_free(lm_span_alloc(1024, 1, LM_LARGE, &zeroed)); /* the arena is large enough from now on */
+    cpus_start(LM_CACHE_CPU);
     lm_heap_free(lm_heap_malloc(1, NULL));
     printf("CPUs are %sused\n", usable() ? "" : "not ");
     return 0;

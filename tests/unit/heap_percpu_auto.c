@@ -1,6 +1,7 @@
 /* cache:auto: threads are served by CPUs while there are many, and have heaps of their own again when there are few;
  * what both sorts allocated is freed by either, and in the end nothing is left. */
 #include "heap/heap.h"
+#include "cpus.h"
 #include "unit.h"
 
 #include <pthread.h>
@@ -68,14 +69,9 @@ static void nobody(void **state)
 /* Once, so that a machine without restartable sequences is known by it. */
 static int start(void **state)
 {
-    bool zeroed;
-
     (void)state;
-    lm_config.cache = LM_CACHE_AUTO;
     lm_config.cache_threads = lm_max(MANY / 2 / lm_os_cpu_count(), 1);
-    lm_config.arena_bytes = (size_t)256 << 20;
-    lm_heap_start();
-    lm_span_free(lm_span_alloc(1024, 1, LM_LARGE, &zeroed)); /* the arena is large enough from now on */
+    cpus_start(LM_CACHE_AUTO);
     lm_percpu_decide(MANY);
     lm_percpu_decide(1);
     return 0;

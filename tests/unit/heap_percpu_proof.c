@@ -2,6 +2,8 @@
  * work, threads have heaps of their own again. Each case in a process of its own, for it is found out once. */
 #include "heap/heap.h"
 #include "os/fake.h"
+#include "child.h"
+#include "cpus.h"
 #include "unit.h"
 
 #include <string.h>
@@ -9,29 +11,9 @@
 
 enum { THREADS = 12, BLOCKS = 300 };
 
-#define NEED(x) \
-    do { \
-        if (!(x)) { \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x); \
-            _exit(1); \
-        } \
-    } while (0)
-
 static pthread_barrier_t all_begin, all_have, all_freed, proof_begins, proof_ends;
 static unsigned char *block[THREADS][BLOCKS];
 static bool works; /* what the proof will say */
-
-static void in_child(int (*body)(void))
-{
-    int status;
-    pid_t child = fork();
-
-    if (child == 0)
-        _exit(body());
-    waitpid(child, &status, 0);
-    assert_true(WIFEXITED(status));
-    assert_int_equal(WEXITSTATUS(status), 0);
-}
 
 static void make_blocks(unsigned me)
 {
@@ -117,7 +99,7 @@ static void fork_meanwhile(void)
     NEED(waitpid(child, &status, 0) == child && status == 0);
 }
 
-static int served_meanwhile(void)
+static void served_meanwhile(void)
 {
     pthread_t thread[THREADS], prover;
     struct lm_heap_stats stats;
@@ -157,7 +139,6 @@ static int served_meanwhile(void)
     NEED(lm_heap_check() == 0);
     lm_heap_stats(&stats);
     NEED(stats.small_live_bytes == 0 && stats.slabs == 0);
-    return 0;
 }
 
 static void until_it_is_proved(void **state)
@@ -178,14 +159,10 @@ static int start(void **state)
 {
     int status;
     pid_t child;
-    bool zeroed;
 
     (void)state;
     lm_fake_reset();
-    lm_config.cache = LM_CACHE_CPU;
-    lm_config.arena_bytes = (size_t)256 << 20;
-    lm_heap_start();
-    lm_span_free(lm_span_alloc(1024, 1, LM_LARGE, &zeroed)); /* the arena is large enough from now on */
+    cpus_start(LM_CACHE_CPU);
     child = fork();
     if (child == 0)
         _exit(allocate_first(NULL) != NULL || !lm_percpu_on);

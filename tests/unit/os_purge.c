@@ -2,6 +2,7 @@
  * the call, or somebody before it who may not, is asked once. By the fake, which has the call on every kernel; the real
  * one: os_vector.c. */
 #include "os/fake.h"
+#include "child.h"
 #include "unit.h"
 
 #include <errno.h>
@@ -32,21 +33,6 @@ static void check_zeroed(size_t from, size_t to)
     for (size_t i = 0; i < RANGES; i++)
         for (size_t p = 0; p < 4; p++)
             assert_int_equal(memory[(i * 4 + p) * page], !(i >= from && i < to && p <= i % 3));
-}
-
-/* Runs a test in a process of its own, for what is found out about the kernel is for ever. */
-static void alone(void (*body)(void))
-{
-    int status;
-    pid_t child = fork();
-
-    if (child == 0) {
-        body();
-        _exit(0);
-    }
-    assert_true(child > 0);
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_int_equal(status, 0);
 }
 
 static void by_one_call(void)
@@ -157,9 +143,9 @@ static void leaves_filters_alone(void)
 static void one_call(void **state)
 {
     (void)state;
-    alone(by_one_call);
-    alone(stops_at_a_refusal);
-    alone(outlives_want);
+    in_child(by_one_call);
+    in_child(stops_at_a_refusal);
+    in_child(outlives_want);
 }
 
 static void no_such_call(void **state)
@@ -169,10 +155,10 @@ static void no_such_call(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof errors / sizeof errors[0]; i++) {
         refusal = errors[i];
-        alone(falls_back);
+        in_child(falls_back);
     }
-    alone(learns_later);
-    alone(leaves_filters_alone);
+    in_child(learns_later);
+    in_child(leaves_filters_alone);
 }
 
 int main(void)

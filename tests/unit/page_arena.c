@@ -2,33 +2,12 @@
  * process keeps its arenas: each case runs in a child. */
 #include "os/fake.h"
 #include "page/arena.h"
+#include "child.h"
 #include "unit.h"
 
 #include <errno.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-static void in_child(void (*body)(void))
-{
-    int status;
-    pid_t child = fork();
-
-    if (child == 0) {
-        body();
-        _exit(0);
-    }
-    waitpid(child, &status, 0);
-    assert_true(WIFEXITED(status));
-    assert_int_equal(WEXITSTATUS(status), 0);
-}
-
-#define NEED(x) \
-    do { \
-        if (!(x)) { \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x); \
-            _exit(1); \
-        } \
-    } while (0)
 
 static void small_under_an_address_limit(void)
 {
