@@ -207,7 +207,8 @@ int lm_orphans_check(void)
 struct orphan_search {
     struct lm_heap *mine;
     struct lm_span *found; /* a chain through the annexes' mail_next, which the child owns whole */
-    lm_span_id unmade;     /* a chain through next: slabs without an annex yet, whose thread was making them */
+    lm_span_id
+        unmade; /* a chain through next: slabs without an annex yet, whose thread was making them, or had memory for them */
 };
 
 /* True of the slabs of the child's one thread, and of CPUs: their locks were held when the process forked. */
@@ -246,7 +247,7 @@ void lm_orphans_after_fork(struct lm_heap *mine)
     if (orphans_on_shelves())
         lm_shelves_after_fork();
     if (mine)
-        mine->mailbox = 0;
+        mine->mailbox = mine->ahead = 0; /* the run is among the unmade slabs */
     lm_percpu_fork_mail();
     lm_page_each(orphan_find, &search);
     while (search.unmade) {

@@ -28,7 +28,7 @@ LM_RACY static void count_span(struct lm_span *span, void *arg)
         out->large_blocks++;
         out->large_bytes += span->large.bytes;
     }
-    if (span->kind < LM_SLAB_CURRENT)
+    if (span->kind < LM_SLAB_CURRENT || !span->link)
         return;
     size = lm_slab_object_size(span);
     free_objects = span->kind == LM_SLAB_CURRENT ? lm_slab_count_free(span)
@@ -72,7 +72,7 @@ int lm_heap_check(void)
 
 int lm_heap_check_slabs(const struct lm_heap *heap)
 {
-    int fault = 0;
+    int fault = lm_ahead_check(heap);
 
     for (unsigned c = 0; c < LM_CLASSES && !fault; c++) {
         if (heap->current[c] != LM_SLAB_NONE)

@@ -8,7 +8,7 @@
 #include <errno.h>
 #include <limits.h>
 
-enum { GROWN = 8, GROWN_MUCH = 32 }; /* slabs of a class, after which it is believed that it will go on growing */
+enum { GROWN = 8 }; /* slabs of a class, after which it is believed that it will go on growing */
 
 __thread struct lm_fast *lm_heap_self = (struct lm_fast *)&lm_heap_none;
 
@@ -181,20 +181,46 @@ void lm_heap_release_current(struct lm_heap *heap)
     }
 }
 
+/* True when the heap is going to use all of its next slab of the class, so that memory for it may come ahead. */
+static bool heap_is_far(const struct lm_heap *heap, unsigned size_class)
+{
+    return heap->grown[size_class] >= GROWN && lm_config.prefault_bytes >= LM_GRANULE &&
+        !(heap->tag & ~(unsigned)LM_TAG_COUNTS);
+}
+
 /* A new slab, or NULL with ENOMEM. Of a class that has grown already the heap is going to use all of it. */
 static struct lm_span *heap_new_slab(struct lm_heap *heap, unsigned size_class)
 {
-    struct lm_span *slab = lm_slab_create(size_class, heap->colour++, lm_heap_tag(heap));
+    struct lm_span *slab = heap_is_far(heap, size_class) ? lm_ahead_slab(heap, size_class) : NULL;
+    unsigned grown = heap->grown[size_class];
 
-    if (slab && lm_config.prefault_bytes) {
-        unsigned grown = heap->grown[size_class];
-
-        if (grown < GROWN_MUCH)
-            heap->grown[size_class]++;
-        if (grown >= GROWN && slab->flags & LM_SLAB_ZEROED)
-            slab->flags |= grown < GROWN_MUCH ? LM_SLAB_AHEAD : LM_SLAB_AHEAD | LM_SLAB_FAR;
+    if (slab) {
+        heap->made += slab->granules;
+        return slab;
     }
+    slab = lm_slab_create(size_class, heap->colour++, lm_heap_tag(heap));
+    if (!slab || !lm_config.prefault_bytes)
+        return slab;
+    heap->made += slab->granules;
+    if (grown < GROWN)
+        heap->grown[size_class]++;
+    else if (slab->flags & LM_SLAB_ZEROED)
+        slab->flags |= LM_SLAB_AHEAD;
     return slab;
+}
+
+/* Before the peak rises by a slab, or by a run of them: free pages of others go. */
+static void heap_make_amends(struct lm_heap *heap, unsigned size_class)
+{
+    unsigned needed = 1;
+
+    if (heap_is_far(heap, size_class)) {
+        if (heap->ahead)
+            return; /* it has risen already */
+        needed = lm_max(lm_ahead_granules(heap), 1);
+    }
+    if (lm_page_would_rise() && !lm_idle_release(false))
+        lm_heap_sweep_some(heap, needed);
 }
 
 /* A slab of the class with something to give, or NULL with ENOMEM. */
@@ -204,7 +230,7 @@ static struct lm_span *heap_next_slab(struct lm_heap *heap, unsigned size_class)
 
     if (!slab && heap->tag & LM_TAG_PRIVATE)
         return lm_private_new_slab(heap, size_class);
-    lm_heap_sweep_some(heap, false);
+    lm_heap_sweep_some(heap, 0);
     if (slab)
         return slab;
     slab = lm_orphans_take(heap, size_class);
@@ -213,8 +239,7 @@ static struct lm_span *heap_next_slab(struct lm_heap *heap, unsigned size_class)
         return slab;
     }
     lm_share_want(heap, size_class);
-    if (lm_page_would_rise() && !lm_idle_release(false))
-        lm_heap_sweep_some(heap, true);
+    heap_make_amends(heap, size_class);
     lm_remote_flush(heap); /* a heap that grows is a good moment to let go of what is others' */
     slab = heap_new_slab(heap, size_class);
     if (!slab && !(heap->tag & LM_TAG_CPU) && lm_heap_trim(0) > 0) /* a trim would take the CPU's lock */
@@ -350,6 +375,7 @@ size_t lm_heap_trim(size_t keep_bytes)
         lm_remote_flush(heap);
         lm_remote_receive(heap);
         lm_heap_release_current(heap);
+        lm_ahead_release(heap);
         bytes += lm_lists_sweep(&heap->lists);
     }
     if (lm_config.heaps)

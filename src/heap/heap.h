@@ -11,6 +11,7 @@
  *   shelf.c    the same without a lock (option lists)
  *   share.c    what threads owe each other: partial slabs for whoever wants them; who holds what
  *   sweep.c    free pages inside slabs
+ *   ahead.c    memory for the next slabs
  *   large.c    blocks with a span of their own
  *   private.h  heaps of their own: many threads', with a quota, returned at once (private.c, private_block.c, quota.c)
  *   bias.h     their lock, which leans to one thread
@@ -74,7 +75,10 @@ struct lm_heap {
     const struct lm_bias *inside; /* atomic: that its thread is in without the lock (bias.h) */
     uint32_t pending;             /* buckets that are not empty */
     uint16_t colour;              /* of the next slab */
-    uint8_t grown[LM_CLASSES];    /* slabs made for its thread, by class, up to GROWN_MUCH of heap.c */
+    uint8_t grown[LM_CLASSES];    /* slabs made for its thread, by class, up to GROWN of heap.c */
+    lm_span_id ahead;             /* ahead.c: memory for the next slabs, 0: none; */
+    bool ahead_zeroed;            /* it reads as zero */
+    uint32_t made;                /* granules of the slabs made for its thread */
     uint8_t sweep_class;          /* sweep.c: whose turn it is, */
     uint8_t sweep_pause;          /* occasions that were let pass, */
     lm_span_id sweep_at;          /* the slab last looked at, 0: none of this round, */

@@ -156,7 +156,7 @@ static int idle_check_heap(const struct lm_heap *heap)
 {
     uint32_t kept = 0;
 
-    if (heap->busy || heap->pending || heap->lists.full)
+    if (heap->busy || heap->pending || heap->lists.full || heap->ahead)
         return __LINE__;
     for (unsigned c = 0; c < LM_CLASSES; c++) {
         const struct lm_span *slab = heap->current[c];

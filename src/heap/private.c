@@ -237,7 +237,7 @@ struct lm_span *lm_private_new_slab(struct lm_heap *heap, unsigned size_class)
     bool zeroed;
 
     if (private->uncounted && lm_page_would_rise()) /* one that threads share */
-        lm_heap_sweep_some(heap, true);
+        lm_heap_sweep_some(heap, 1);
     if (private->group || lm_class[size_class].granules > 1) {
         slab = lm_slab_create_in(private->group, size_class, heap->colour++, lm_heap_tag(heap));
         if (!slab && private->group && private_grow(private, lm_class[size_class].granules))

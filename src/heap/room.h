@@ -79,11 +79,17 @@ void lm_lists_settle(struct lm_lists *lists, struct lm_span *slab, unsigned free
 /* Takes a slab of the class out of the partial list, the fullest of a few, or NULL. */
 struct lm_span *lm_lists_take(struct lm_lists *lists, unsigned size_class);
 unsigned lm_slab_live(const struct lm_span *slab); /* of a FULL or PARTIAL slab */
-/* sweep.c: returns free pages of some partial slabs, of all */
-void lm_heap_sweep_some(struct lm_heap *heap, bool need);
+/* sweep.c: returns free pages of some partial slabs: for so many slabs that would raise the peak, or (0) by age; of all */
+void lm_heap_sweep_some(struct lm_heap *heap, unsigned needed);
 size_t lm_lists_sweep(const struct lm_lists *lists); /* the bytes */
 void lm_heap_set_current(struct lm_heap *heap, unsigned size_class, struct lm_span *slab);
 void lm_heap_release_current(struct lm_heap *heap); /* empty current slabs */
+
+/* -- ahead.c -- */
+uint32_t lm_ahead_granules(const struct lm_heap *heap);                   /* of the heap's next run; below 2: none */
+struct lm_span *lm_ahead_slab(struct lm_heap *heap, unsigned size_class); /* a slab of it; or NULL */
+void lm_ahead_release(struct lm_heap *heap);
+int lm_ahead_check(const struct lm_heap *heap);
 
 /* -- remote.c -- */
 void lm_remote_open(struct lm_heap *heap, struct lm_span *slab, uint64_t n); /* the same, where another's bucket is */

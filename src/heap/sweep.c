@@ -11,7 +11,7 @@
 #include "heap/room.h"
 
 enum {
-    LOOKS = 4,    /* at a time */
+    LOOKS = 4,    /* at a time, or for each slab that is needed */
     BETWEEN = 16, /* occasions on which nothing grows, between two at which the clock is read */
 };
 
@@ -40,26 +40,26 @@ static struct lm_span *sweep_next(struct lm_heap *heap)
     return NULL;
 }
 
-void lm_heap_sweep_some(struct lm_heap *heap, bool need)
+void lm_heap_sweep_some(struct lm_heap *heap, unsigned needed)
 {
     struct lm_holes holes;
     uint64_t now;
 
-    if (!lm_config.holes || (!need && heap->sweep_pause++ % BETWEEN != 0))
+    if (!lm_config.holes || (!needed && heap->sweep_pause++ % BETWEEN != 0))
         return;
     now = lm_os_clock_ms();
     lm_heap_age();
-    if (!need && !heap->sweep_at && now - heap->sweep_ms < lm_config.purge_ms)
+    if (!needed && !heap->sweep_at && now - heap->sweep_ms < lm_config.purge_ms)
         return;
     lm_holes_start(&holes);
-    for (int i = 0; i < LOOKS; i++) {
+    for (unsigned i = 0; i < LOOKS * lm_max(needed, 1); i++) {
         struct lm_span *slab = sweep_next(heap);
 
         if (!slab) {
             heap->sweep_ms = now;
             break;
         }
-        lm_slab_look(slab, need ? LM_LOOK_NEED : LM_LOOK_IDLE, &holes);
+        lm_slab_look(slab, needed ? LM_LOOK_NEED : LM_LOOK_IDLE, &holes);
     }
     lm_holes_return(&holes);
 }

@@ -50,6 +50,7 @@ static struct lm_heap *heap_obtain(void)
 
     if (heap) {
         memset(heap->grown, 0, sizeof heap->grown);
+        heap->made = 0;
         __atomic_store_n(&heap->mailbox, 0, __ATOMIC_RELEASE); /* opens it again */
         return heap;
     }
@@ -119,6 +120,7 @@ void lm_heap_detach(struct lm_heap *heap)
     lm_heap_self = (struct lm_fast *)&lm_heap_none;
     lm_idle_choose(heap, keep);
     lm_orphans_add_all(heap, keep);
+    lm_ahead_release(heap);
     lm_remote_close(heap);
     lm_idle_push(heap);
 }

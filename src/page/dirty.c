@@ -28,6 +28,7 @@ enum {
     PER_DOUBLING = 8,
     BINS = EXACT + PER_DOUBLING * 18,
     BATCH = 64,           /* extents returned by one call */
+    SLACK = 16,           /* granules */
     BATCH_GRANULES = 128, /* after which a tick gathers no more of them */
     KEEPS_AGE = 64,       /* granules: 4 MiB */
     PAUSES = 8,           /* of any length that make purge_ms */
@@ -320,6 +321,12 @@ static bool dirty_is_due(uint64_t now)
     return dirty_oldest && now - lm_span_at(dirty_oldest)->dirty.freed_ms >= lm_config.purge_ms;
 }
 
+/* How much more than what exceeds the bound is returned, lest every further free makes a call: a mebibyte, or a sixteenth. */
+static size_t dirty_slack(size_t bound)
+{
+    return lm_max(lm_min(SLACK, bound / 2), bound / 16);
+}
+
 void lm_dirty_tick(enum lm_tick tick)
 {
     size_t before, due, most;
@@ -334,8 +341,8 @@ void lm_dirty_tick(enum lm_tick tick)
         dirty_gather(&batch);
     due = before - lm_dirty_granules;
     most = tick == LM_TICK_ALLOC ? SIZE_MAX : lm_keep_bound(dirty_seen_ms);
-    if (lm_dirty_granules > most) /* a sixteenth more, lest every further free makes a call */
-        while (dirty_oldest && lm_dirty_granules > most - most / 16 && batch.count < dirty_most)
+    if (lm_dirty_granules > most)
+        while (dirty_oldest && lm_dirty_granules > most - dirty_slack(most) && batch.count < dirty_most)
             dirty_gather(&batch);
     if (batch.count)
         dirty_return(&batch);

@@ -156,8 +156,8 @@ void lm_span_free(struct lm_span *span);
 /* The same for a chain through `next`, which ends with 0. */
 void lm_span_free_all(lm_span_id first);
 
-/* Cuts a span of kind BLOCK in two: what begins `granules` behind its start is a span of kind BLOCK by itself; its
- * descriptor. Takes no lock: lm_page_each, called meanwhile, may miss the second one. */
+/* Cuts a span of kind BLOCK, or of a slab's that is none yet, in two: what begins `granules` behind its start is a span of that
+ * kind by itself; its descriptor. Takes no lock: lm_page_each, called meanwhile, may miss the second one. */
 struct lm_span *lm_span_cut(struct lm_span *span, uint32_t granules);
 
 /* Takes the granules right behind a span when they are free: true when it now has `granules`. The new

@@ -192,9 +192,9 @@ struct lm_span *lm_span_cut(struct lm_span *span, uint32_t granules)
 {
     struct lm_span *rest = span + granules;
 
-    LM_ASSERT(span->kind == LM_BLOCK && granules < span->granules);
+    LM_ASSERT((span->kind == LM_BLOCK || (span->kind == LM_SLAB_CURRENT && !span->link)) && granules < span->granules);
     *rest = (struct lm_span){.granules = span->granules - granules};
-    lm_span_set_kind(rest, LM_BLOCK);
+    lm_span_set_kind(rest, lm_span_kind(span));
     span->granules = granules;
     return rest;
 }

@@ -104,7 +104,7 @@ struct lm_span *lm_slab_create_at(struct lm_span *span, unsigned size_class, uns
         errno = ENOMEM;
         return NULL;
     }
-    LM_ASSERT(span->kind == LM_BLOCK && span->granules == lm_class[size_class].granules);
+    LM_ASSERT(!span->link && span->granules == lm_class[size_class].granules);
     slab_make(span, annex, size_class, colour, zeroed);
     lm_span_set_kind(span, LM_SLAB_CURRENT);
     return span;
@@ -143,16 +143,13 @@ void lm_slab_free(struct lm_span *slab)
     lm_slab_free_all(lm_span_id_of(slab));
 }
 
-enum { AHEAD_BYTES = 16 << 10 }; /* of a slab that is not FAR */
-
 /* How much is carved at a time: a power of two. */
 static size_t slab_step(const struct lm_span *slab)
 {
     size_t step = lm_max(lm_os_page_size(), lm_config.carve_bytes);
-    size_t ahead = slab->flags & LM_SLAB_FAR ? lm_config.prefault_bytes : lm_min(lm_config.prefault_bytes, AHEAD_BYTES);
 
-    if (slab->flags & LM_SLAB_AHEAD && ahead > step)
-        step = (size_t)1 << lm_log2_floor(ahead);
+    if (slab->flags & LM_SLAB_AHEAD && lm_config.prefault_bytes > step)
+        step = (size_t)1 << lm_log2_floor(lm_config.prefault_bytes);
     return step;
 }
 

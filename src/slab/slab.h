@@ -66,8 +66,7 @@ enum { LM_LIVE = 0xffff, LM_AWAY = 0x8000 }; /* above all numbers: no slab has s
 enum {
     LM_SLAB_ZEROED = 2, /* fresh objects read as zero */
     LM_SLAB_SWEPT = 4,  /* nothing was freed since its free pages were returned */
-    LM_SLAB_AHEAD = 8,  /* its memory is fresh and will be used to the end: it is populated ahead of its objects, */
-    LM_SLAB_FAR = 16,   /* by more than 16 KiB */
+    LM_SLAB_AHEAD = 8,  /* its memory is fresh and will be used to the end: it is populated ahead of its objects */
 };
 
 /* What a slab needs beside its descriptor: bookkeeping memory that comes and goes with it. */
@@ -152,7 +151,8 @@ LM_INLINE void lm_slab_send(struct lm_span *slab, uint64_t n, uint32_t next)
 struct lm_span *lm_slab_create(unsigned size_class, unsigned colour, void *owner);
 struct lm_span *lm_slab_create_in(uint32_t group, unsigned size_class, unsigned colour, void *owner); /* of arenas */
 
-/* The same in a span of kind BLOCK that is as long as a slab of the class, without an owner yet. NULL with ENOMEM. */
+/* The same in a span of kind BLOCK, or SLAB_CURRENT as it was allocated, that is as long as a slab of the class, without an owner
+ * yet. NULL with ENOMEM. */
 struct lm_span *lm_slab_create_at(struct lm_span *span, unsigned size_class, unsigned colour, bool zeroed);
 
 /* Makes `ready` fit the head; what is said when there is none does not matter. */

@@ -366,6 +366,38 @@ static void returns_many_at_once(void **state)
     lm_fake_reset();
 }
 
+/* What exceeds the bound goes by the mebibyte, not by the granule. */
+static void returns_by_the_mebibyte(void **state)
+{
+    enum { MANY = 400 };
+    struct lm_span *freed[MANY], *living[MANY];
+    struct lm_page_stats stats;
+    bool zeroed;
+
+    (void)state;
+    lm_page_purge(0);
+    lm_fake_reset();
+    lm_fake_clock(60000000);
+    for (int i = 0; i < MANY; i++) {
+        freed[i] = lm_span_alloc(1, 1, LM_LARGE, &zeroed);
+        living[i] = lm_span_alloc(1, 1, LM_LARGE, &zeroed);
+    }
+    lm_page_purge(0);
+    lm_fake_reset();
+    lm_fake_clock(60100000); /* whatever was learnt is forgotten */
+    for (int i = 0; i < MANY; i++) {
+        lm_span_free(freed[i]);
+        lm_page_stats(&stats);
+        assert_true(stats.dirty_bytes <= KEPT);
+    }
+    assert_true(lm_fake_calls(LM_OS_PURGE) <= MANY / 16);
+    assert_int_equal(lm_page_check(), 0);
+    for (int i = 0; i < MANY; i++)
+        lm_span_free(living[i]);
+    lm_page_purge(0);
+    lm_fake_reset();
+}
+
 /* One of many is refused: it stays dirty wherever it stands, all before it have gone, those behind it can still go; nothing is taken
  * for clean that is not, and where all are refused, each try is of one. */
 static void a_refusal_among_many(void **state)
@@ -479,8 +511,9 @@ int main(void)
         cmocka_unit_test(the_bound_learns), cmocka_unit_test(the_bound_minds_the_limit),
         cmocka_unit_test(sparse_spans_are_clean), cmocka_unit_test(keeps_below_the_cap),
         cmocka_unit_test(a_refused_purge_stays_dirty), cmocka_unit_test(returns_many_at_once),
-        cmocka_unit_test(a_refusal_among_many), cmocka_unit_test(failures_leave_all_whole),
-        cmocka_unit_test(foreign_pointers_have_no_span), cmocka_unit_test(meta_is_zeroed_and_aligned)};
+        cmocka_unit_test(returns_by_the_mebibyte), cmocka_unit_test(a_refusal_among_many),
+        cmocka_unit_test(failures_leave_all_whole), cmocka_unit_test(foreign_pointers_have_no_span),
+        cmocka_unit_test(meta_is_zeroed_and_aligned)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
