@@ -207,8 +207,7 @@ int lm_orphans_check(void)
 struct orphan_search {
     struct lm_heap *mine;
     struct lm_span *found; /* a chain through the annexes' mail_next, which the child owns whole */
-    lm_span_id
-        unmade; /* a chain through next: slabs without an annex yet, whose thread was making them, or had memory for them */
+    lm_span_id unmade;     /* a chain through next: no slabs yet, their thread was making them, or had memory for them */
 };
 
 /* True of the slabs of the child's one thread, and of CPUs: their locks were held when the process forked. */

@@ -1,12 +1,12 @@
 /* Memory for several slabs at once: a heap that has grown takes it by few calls, hands all of it out, and gives it back when it is
  * trimmed, when its thread ends, and in a fork's child, whose threads are gone. */
 // test: threads
+#include "child.h"
 #include "heap/room.h"
 #include "os/fake.h"
-#include "unit.h"
 
+#include <signal.h>
 #include <string.h>
-#include <sys/wait.h>
 
 enum { SIZE = 256, OBJECTS = LM_GRANULE / SIZE, SLABS = 600 };
 
@@ -176,27 +176,36 @@ static void does_without(void)
     assert_int_equal(lm_heap_check(), 0);
 }
 
-/* In a process of its own, whose peak nothing has raised yet. */
-static void alone(void (*body)(void))
+/* What is no slab yet is no block: freed or measured, it is reported. */
+static void is_no_block(void)
 {
-    int status;
-    pid_t child = fork();
+    char *run;
 
-    if (child == 0) {
-        body();
-        _exit(0);
+    take_until_run();
+    run = lm_span_start(lm_span_at(lm_heap_mine()->ahead));
+    for (size_t offset = 0; offset < 2 * LM_GRANULE; offset += LM_GRANULE / 4) {
+        int status;
+        pid_t child = fork();
+
+        if (child == 0) {
+            signal(SIGABRT, SIG_DFL);
+            freopen("/dev/null", "w", stderr);
+            lm_heap_free(run + offset);
+            _exit(0);
+        }
+        assert_int_equal(waitpid(child, &status, 0), child);
+        assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
     }
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_int_equal(status, 0);
 }
 
 static void runs(void **state)
 {
     (void)state;
-    alone(grows_by_few_calls);
-    alone(serves_all_classes);
-    alone(goes_with_its_thread);
-    alone(does_without);
+    in_child(grows_by_few_calls); /* each in a process whose peak nothing has raised yet */
+    in_child(serves_all_classes);
+    in_child(goes_with_its_thread);
+    in_child(does_without);
+    in_child(is_no_block);
 }
 
 int main(void)
