@@ -13,7 +13,7 @@
  *
  * For the heap's owner only, and only for heaps of threads. It goes back, as dirty memory, when the heap is trimmed, when its
  * thread ends, and when what is left of it is too short. Fork: to the child a vanished thread's run is a slab that was being made,
- * and goes back as such. No locks but that of the pages. */
+ * and goes back as such; so does the run of the forking thread. No locks but that of the pages. */
 #include "heap/room.h"
 
 enum {
@@ -21,20 +21,28 @@ enum {
     RUN_MOST = 8, /* granules: 512 KiB */
 };
 
+/* Slabs come and go in a heap that does not grow: what it has made is more than what is there. */
+uint32_t lm_ahead_grown(const struct lm_heap *heap)
+{
+    return (uint32_t)lm_min(heap->made, lm_page_used());
+}
+
 uint32_t lm_ahead_granules(const struct lm_heap *heap)
 {
-    uint32_t share = lm_min(heap->made / SHARE, RUN_MOST);
+    uint32_t share = lm_min(lm_ahead_grown(heap) / SHARE, RUN_MOST);
 
     return share ? (uint32_t)1 << lm_log2_floor(share) : 0; /* so that runs lie side by side */
 }
 
 void lm_ahead_release(struct lm_heap *heap)
 {
+    bool noted = lm_remote_enter();
     lm_span_id run = heap->ahead;
 
     heap->ahead = 0;
     if (run)
         lm_span_free(lm_span_at(run));
+    lm_remote_leave(noted);
 }
 
 /* A run of at least twice `granules`, or NULL. */

@@ -8,7 +8,8 @@
 #include <errno.h>
 #include <limits.h>
 
-enum { GROWN = 8 }; /* slabs of a class, after which it is believed that it will go on growing */
+/* After so many slabs of a class, and granules of all of them, it is believed that it will go on growing. */
+enum { GROWN = 8, GROWN_HEAP = 64 };
 
 __thread struct lm_fast *lm_heap_self = (struct lm_fast *)&lm_heap_none;
 
@@ -181,30 +182,35 @@ void lm_heap_release_current(struct lm_heap *heap)
     }
 }
 
-/* True when the heap is going to use all of its next slab of the class, so that memory for it may come ahead. */
+/* True when the heap is going to use all of its next slab of the class, so that memory for it may be there ahead. */
 static bool heap_is_far(const struct lm_heap *heap, unsigned size_class)
 {
-    return heap->grown[size_class] >= GROWN && lm_config.prefault_bytes >= LM_GRANULE &&
+    return heap->grown[size_class] >= GROWN && lm_ahead_grown(heap) >= GROWN_HEAP;
+}
+
+/* The same of several slabs. */
+static bool heap_takes_runs(const struct lm_heap *heap, unsigned size_class)
+{
+    return heap_is_far(heap, size_class) && lm_config.prefault_bytes >= LM_GRANULE &&
         !(heap->tag & ~(unsigned)LM_TAG_COUNTS);
 }
 
-/* A new slab, or NULL with ENOMEM. Of a class that has grown already the heap is going to use all of it. */
+/* A new slab, or NULL with ENOMEM. */
 static struct lm_span *heap_new_slab(struct lm_heap *heap, unsigned size_class)
 {
-    struct lm_span *slab = heap_is_far(heap, size_class) ? lm_ahead_slab(heap, size_class) : NULL;
-    unsigned grown = heap->grown[size_class];
+    bool noted = lm_remote_enter();
+    struct lm_span *slab = heap_takes_runs(heap, size_class) ? lm_ahead_slab(heap, size_class) : NULL;
+    bool from_run = slab != NULL;
 
-    if (slab) {
-        heap->made += slab->granules;
-        return slab;
-    }
-    slab = lm_slab_create(size_class, heap->colour++, lm_heap_tag(heap));
+    if (!slab)
+        slab = lm_slab_create(size_class, heap->colour++, lm_heap_tag(heap));
+    lm_remote_leave(noted);
     if (!slab || !lm_config.prefault_bytes)
         return slab;
     heap->made += slab->granules;
-    if (grown < GROWN)
+    if (heap->grown[size_class] < GROWN)
         heap->grown[size_class]++;
-    else if (slab->flags & LM_SLAB_ZEROED)
+    else if (!from_run && slab->flags & LM_SLAB_ZEROED && heap_is_far(heap, size_class))
         slab->flags |= LM_SLAB_AHEAD;
     return slab;
 }
@@ -214,7 +220,7 @@ static void heap_make_amends(struct lm_heap *heap, unsigned size_class)
 {
     unsigned needed = 1;
 
-    if (heap_is_far(heap, size_class)) {
+    if (heap_takes_runs(heap, size_class)) {
         if (heap->ahead)
             return; /* it has risen already */
         needed = lm_max(lm_ahead_granules(heap), 1);

@@ -37,12 +37,12 @@ bool lm_remote_is_mine(void)
     return lm_lock_is_mine(&remote_hands);
 }
 
-static bool remote_enter(void)
+bool lm_remote_enter(void)
 {
     return lm_lock_note(&remote_hands);
 }
 
-static void remote_leave(bool noted)
+void lm_remote_leave(bool noted)
 {
     if (noted)
         lm_lock_unnote(&remote_hands);
@@ -51,11 +51,11 @@ static void remote_leave(bool noted)
 /* Pushes a chain of objects onto their slab, and delivers it where that falls to the caller. */
 static void remote_push(struct lm_span *slab, uint32_t head, uint32_t tail, uint32_t count)
 {
-    bool noted = remote_enter();
+    bool noted = lm_remote_enter();
 
     if (lm_slab_push_remote(slab, head, tail, count))
         lm_remote_deliver(slab);
-    remote_leave(noted);
+    lm_remote_leave(noted);
 }
 
 void lm_remote_send(struct lm_heap *heap, struct lm_bucket *bucket)
@@ -158,7 +158,7 @@ bool lm_remote_receive(struct lm_heap *heap)
 
     if (!__atomic_load_n(&heap->mailbox, __ATOMIC_RELAXED))
         return false;
-    noted = remote_enter();
+    noted = lm_remote_enter();
     id = __atomic_exchange_n(&heap->mailbox, 0, __ATOMIC_ACQ_REL); /* pairs with remote_mail */
     while (id) {
         struct lm_span *slab = lm_span_at(id);
@@ -169,13 +169,13 @@ bool lm_remote_receive(struct lm_heap *heap)
         else
             lm_lists_settle(&heap->lists, slab, lm_slab_collect(slab, true));
     }
-    remote_leave(noted);
+    lm_remote_leave(noted);
     return true;
 }
 
 void lm_remote_close(struct lm_heap *heap)
 {
-    bool noted = remote_enter();
+    bool noted = lm_remote_enter();
     /* release: the slabs have been disowned before; pairs with the acquire in remote_mail */
     lm_span_id id = __atomic_exchange_n(&heap->mailbox, LM_MAILBOX_CLOSED, __ATOMIC_ACQ_REL);
 
@@ -185,5 +185,5 @@ void lm_remote_close(struct lm_heap *heap)
         id = lm_slab_annex(slab)->mail_next;
         lm_remote_deliver(slab);
     }
-    remote_leave(noted);
+    lm_remote_leave(noted);
 }

@@ -86,12 +86,17 @@ void lm_heap_set_current(struct lm_heap *heap, unsigned size_class, struct lm_sp
 void lm_heap_release_current(struct lm_heap *heap); /* empty current slabs */
 
 /* -- ahead.c -- */
-uint32_t lm_ahead_granules(const struct lm_heap *heap);                   /* of the heap's next run; below 2: none */
+uint32_t lm_ahead_grown(const struct lm_heap *heap);                      /* granules by which the heap has grown */
+uint32_t lm_ahead_granules(const struct lm_heap *heap);                   /* of its next run; below 2: none */
 struct lm_span *lm_ahead_slab(struct lm_heap *heap, unsigned size_class); /* a slab of it; or NULL */
 void lm_ahead_release(struct lm_heap *heap);
 int lm_ahead_check(const struct lm_heap *heap);
 
 /* -- remote.c -- */
+/* Between the two the calling thread has a slab in its hands that nobody else finds, for it is on its way or in the making: a signal
+ * handler that forks meanwhile must leave it there (lm_remote_is_mine). */
+bool lm_remote_enter(void);
+void lm_remote_leave(bool noted);
 void lm_remote_open(struct lm_heap *heap, struct lm_span *slab, uint64_t n); /* the same, where another's bucket is */
 void lm_remote_send(struct lm_heap *heap, struct lm_bucket *bucket);
 LM_INLINE struct lm_bucket *lm_remote_bucket(struct lm_heap *heap, const struct lm_span *slab)

@@ -204,7 +204,8 @@ LM_INLINE void lm_scavenge_tell(enum lm_scavenge when)
         lm_scavenge_hook(when);
 }
 
-/* True when one more granule in use would raise the most that were ever in use or dirty; a hint, without the lock. */
+/* Hints, without the lock: granules in use; true when one more would raise the most that were ever in use or dirty. */
+size_t lm_page_used(void);
 bool lm_page_would_rise(void);
 
 struct lm_page_stats {

@@ -253,6 +253,11 @@ bool lm_page_age(void)
     return after != 0;
 }
 
+LM_RACY size_t lm_page_used(void)
+{
+    return lm_used_granules;
+}
+
 LM_RACY bool lm_page_would_rise(void)
 {
     return !lm_dirty_granules && lm_used_granules >= span_peak_granules;

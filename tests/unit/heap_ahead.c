@@ -1,11 +1,11 @@
-/* Memory ahead of objects: slabs of a class that has grown are populated in steps, those of others never. */
+/* Memory ahead of objects: slabs of a class that has grown, in a heap that has grown, are populated in steps, those of others never. */
 #include "heap/room.h"
 #include "lists.h"
 #include "unit.h"
 
 #include <string.h>
 
-enum { SIZE = 200, OTHER = 400, MOST = 40 };
+enum { SIZE = 200, OTHER = 400, MOST = 40, FAR = 64 };
 
 /* Fresh slabs of the class, each with all of its objects taken; how many of them were AHEAD. */
 static unsigned grow(size_t size, unsigned slabs)
@@ -30,14 +30,35 @@ static unsigned grow(size_t size, unsigned slabs)
     return ahead;
 }
 
+/* However often its slabs come and go. */
+static void not_in_a_small_heap(void **state)
+{
+    enum { TIMES = 20, SLABS = 10, OBJECTS = SLABS * LM_GRANULE / OTHER };
+    static char *held[OBJECTS];
+
+    (void)state;
+    lm_config.prefault_bytes = 16 << 10;
+    for (int i = 0; i < TIMES; i++) {
+        for (int j = 0; j < OBJECTS; j++) {
+            held[j] = lm_heap_malloc(OTHER, NULL);
+            assert_non_null(held[j]);
+            assert_false(((struct lm_span *)lm_span_of(held[j]))->flags & LM_SLAB_AHEAD);
+        }
+        for (int j = 0; j < OBJECTS; j++)
+            lm_heap_free(held[j]);
+    }
+    assert_int_equal(grow(SIZE, FAR - SLABS - 2), 0);
+    assert_true(lm_heap_mine()->made > FAR);
+}
+
 static void classes_that_grow(void **state)
 {
     (void)state;
     lm_config.prefault_bytes = 16 << 10;
-    assert_int_equal(grow(SIZE, 8), 0);
-    assert_int_equal(grow(SIZE, 1 + MOST), MOST); /* the first is the eighth again */
-    assert_int_equal(grow(OTHER, 8), 0);          /* each class by itself */
-    assert_int_equal(grow(OTHER, 3), 2);
+    assert_true(grow(SIZE, FAR) > 0);
+    assert_int_equal(grow(SIZE, MOST), MOST);
+    assert_int_equal(grow(4 * OTHER, 8), 0);
+    assert_int_equal(grow(4 * OTHER, 3), 2); /* each class by itself */
 }
 
 static void nothing_without_the_option(void **state)
@@ -104,7 +125,7 @@ static void blocks_that_grow(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(classes_that_grow),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(not_in_a_small_heap), cmocka_unit_test(classes_that_grow),
         cmocka_unit_test(nothing_without_the_option), cmocka_unit_test(not_what_was_dirty),
         cmocka_unit_test(blocks_that_grow)};
 

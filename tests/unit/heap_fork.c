@@ -122,7 +122,7 @@ static void delivery_ends_with_its_thread(void **state)
 
     (void)state;
     if (lm_config.lists != LM_LISTS_MUTEX)
-        skip(); /* nothing waits; fork_at_any_instruction */
+        skip(); /* nothing waits; fork_while_mail_comes_in */
     unit_in_thread(leave_blocks, NULL);
     slab = lm_block_span(block[0], "free");
     lm_lock_take(&lm_orphans_lock);
@@ -299,14 +299,41 @@ static void mail_comes_in(void)
         lm_heap_free(mine[i]);
 }
 
-static void fork_at_any_instruction(void **state)
+/* A heap makes a few slabs more once it has grown, of memory that it takes for several at once, and has still when it forks. */
+static void slabs_are_made(void)
+{
+    enum { MORE = 5, OBJECTS = LM_GRANULE / SIZE, MOST = 600 * OBJECTS };
+    static void *mine[MOST];
+    size_t prefault = lm_config.prefault_bytes;
+    struct lm_heap *heap = lm_heap_mine();
+    int count = 0, slabs = 0;
+
+    lm_config.prefault_bytes = LM_GRANULE;
+    while (slabs < MORE && count < MOST) {
+        const struct lm_span *slab = heap->current[lm_class_for(SIZE)];
+        bool steps = slab->head == 0 && slab->carved == OBJECTS && (slabs || heap->ahead);
+
+        slabs += steps;
+        if (steps && !stepped_in_child)
+            STEP_ON();
+        mine[count++] = lm_heap_malloc(SIZE, NULL);
+        if (steps && !stepped_in_child)
+            STEP_OFF();
+    }
+    if (slabs < MORE)
+        abort();
+    while (count)
+        lm_heap_free(mine[--count]);
+    lm_config.prefault_bytes = prefault;
+}
+
+static void fork_at_any_instruction(void (*of)(void))
 {
     uint64_t seed = unit_seed();
     unsigned left = 0;
     pthread_t thread;
     int fault;
 
-    (void)state;
     bad_children = good_children = 0;
     stride = getenv("LOAM_CHECK_ALL") ? 1 : STRIDE;
     first_step = (long)unit_below(&seed, (uint64_t)stride);
@@ -316,7 +343,7 @@ static void fork_at_any_instruction(void **state)
         sched_yield();
     if (!step_start(fork_here))
         print_message("no trap flag: no child\n");
-    mail_comes_in();
+    of();
     for (int i = 0; i < BLOCKS; i++) {
         lm_heap_free(block[i]);
         block[i] = NULL;
@@ -334,6 +361,18 @@ static void fork_at_any_instruction(void **state)
     assert_int_equal(left, 0);
     printf("%d children\n", good_children);
     assert_int_equal(bad_children, 0);
+}
+
+static void fork_while_mail_comes_in(void **state)
+{
+    (void)state;
+    fork_at_any_instruction(mail_comes_in);
+}
+
+static void fork_while_slabs_are_made(void **state)
+{
+    (void)state;
+    fork_at_any_instruction(slabs_are_made);
 }
 
 /* -- a thread that vanishes at any instruction, because another forks ---------------------------------------------------- */
@@ -442,7 +481,8 @@ int main(void)
         cmocka_unit_test(delivery_ends_with_its_thread),
         cmocka_unit_test(empty_slab_on_its_way_is_released),
         cmocka_unit_test(slab_in_the_making_is_given_back),
-        cmocka_unit_test(fork_at_any_instruction),
+        cmocka_unit_test(fork_while_mail_comes_in),
+        cmocka_unit_test(fork_while_slabs_are_made),
         cmocka_unit_test(thread_vanishes_at_any_instruction),
     };
 
