@@ -193,25 +193,51 @@ static bool huge_is_wanted(size_t bytes, size_t least)
     return lm_config.huge_bytes && lm_config.huge_bytes <= lm_config.large_bytes && bytes >= least;
 }
 
-void *lm_huge_malloc(size_t bytes, size_t align)
+enum {
+    GROWN_LEAST = 4 * LM_HUGE_PAGE, /* of a block that grew */
+    STEP_MOST = 1 << 30,
+};
+
+/* Address space for a block that has grown: an eighth more, or twice what it grew by, at most as much as it has or a gibibyte, so that
+ * one that grows by a half is remapped at every other step. Where it is to have huge pages, whole ones, for the kernel then places it at the beginning of one;
+ * the last may stay partly empty, which is little of 8 MiB. */
+static size_t huge_spare(size_t from, size_t bytes)
 {
-    struct huge_block block;
+    size_t spare = lm_max(bytes / 8, lm_min(2 * (bytes - from), lm_min(bytes, STEP_MOST)));
+    size_t mapped = bytes + lm_align_up(spare, lm_os_page_size());
+
+    if (huge_is_wanted(bytes, GROWN_LEAST))
+        mapped = lm_align_up(mapped, LM_HUGE_PAGE);
+    return mapped - bytes;
+}
+
+/* Memory for a block, with address space to spare if that can be had. */
+static bool huge_map(struct huge_block *block, size_t bytes, size_t spare, size_t align)
+{
+    if (!huge_promise())
+        return false;
+    block->mapped = bytes + spare;
+    block->start = (uintptr_t)lm_os_map(block->mapped, align);
+    if (!block->start && spare) {
+        block->mapped = bytes;
+        block->start = (uintptr_t)lm_os_map(bytes, align);
+    }
+    if (!block->start)
+        huge_forgo();
+    return block->start != 0;
+}
+
+void *lm_huge_malloc(size_t bytes, size_t from, size_t align)
+{
+    struct huge_block block = {0};
     bool in_huge_pages = huge_is_wanted(bytes, LM_HUGE_PAGE);
 
     align = lm_max(align, in_huge_pages ? LM_HUGE_PAGE : lm_os_page_size());
-    if (huge_revive(bytes, align, &block)) {
-        block.soiled = false;
-    } else if (huge_promise()) {
-        block = (struct huge_block){.start = (uintptr_t)lm_os_map(bytes, align), .mapped = bytes};
-        if (!block.start)
-            huge_forgo();
-    } else {
-        block.start = 0;
-    }
-    if (!block.start) {
+    if (!huge_revive(bytes, align, &block) && !huge_map(&block, bytes, from ? huge_spare(from, bytes) : 0, align)) {
         errno = ENOMEM;
         return NULL;
     }
+    block.soiled = false;
     if (in_huge_pages)
         lm_os_advise_huge((void *)block.start, bytes);
     block.bytes = bytes;
@@ -248,19 +274,6 @@ size_t lm_huge_usable(const void *p)
     return huge_find((uintptr_t)p, &block, false) ? block.bytes : 0;
 }
 
-enum { GROWN_LEAST = 4 * LM_HUGE_PAGE }; /* of a block that grew */
-
-/* Address space for a block that grows to so many bytes: an eighth more, and where it is to have huge pages, whole ones, for
- * the kernel then places it at the beginning of one. The last may stay partly empty, which is little of 8 MiB. */
-static size_t huge_spare(size_t bytes)
-{
-    size_t mapped = bytes + lm_align_up(bytes / 8, lm_os_page_size());
-
-    if (huge_is_wanted(bytes, GROWN_LEAST))
-        mapped = lm_align_up(mapped, LM_HUGE_PAGE);
-    return mapped - bytes;
-}
-
 void *lm_huge_resize(void *p, size_t size)
 {
     size_t bytes = lm_align_up(size, lm_os_page_size()), spare;
@@ -270,7 +283,7 @@ void *lm_huge_resize(void *p, size_t size)
     if (!huge_find((uintptr_t)p, &block, true))
         return NULL;
     if (bytes > block.mapped) {
-        spare = huge_spare(bytes);
+        spare = huge_spare(block.bytes, bytes);
         q = lm_os_remap(p, block.mapped, bytes + spare, true);
         if (!q && (spare = 0, q = lm_os_remap(p, block.mapped, bytes, true)) == NULL) {
             huge_insert(block);

@@ -33,11 +33,11 @@ void *lm_large_malloc(size_t size, size_t align, bool *zeroed)
             lm_span_prefault(span, bytes);
     } else {
         *zeroed = true;
-        p = lm_huge_malloc(bytes, align);
+        p = lm_huge_malloc(bytes, 0, align);
         if (!p && lm_heap_trim(0) > 0)
-            p = lm_huge_malloc(bytes, align);
+            p = lm_huge_malloc(bytes, 0, align);
         if (!p && lm_memory_is_short())
-            p = lm_huge_malloc(bytes, align);
+            p = lm_huge_malloc(bytes, 0, align);
     }
     if (!p)
         errno = ENOMEM;

@@ -16,7 +16,7 @@ static void *resize_move(void *p, size_t old_bytes, size_t size, bool to_huge)
     void *q = NULL;
 
     if (to_huge) {
-        q = lm_huge_malloc(lm_align_up(size, lm_os_page_size()), 1);
+        q = lm_huge_malloc(lm_align_up(size, lm_os_page_size()), lm_min(old_bytes, size), 1);
         if (q && lm_config.stats)
             lm_count_malloc(size, lm_align_up(size, lm_os_page_size()));
     }

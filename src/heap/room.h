@@ -166,7 +166,7 @@ int lm_shelves_check(void);
 
 /* -- large.c, huge.c -- */
 void *lm_large_malloc(size_t size, size_t align, bool *zeroed);
-void *lm_huge_malloc(size_t size, size_t align);
+void *lm_huge_malloc(size_t bytes, size_t from, size_t align); /* from: what it has grown from; 0: it did not grow */
 bool lm_huge_free(void *p);                 /* false: no huge block starts there */
 void lm_huge_bury(void);                    /* tries again to unmap what the kernel refused to */
 size_t lm_huge_usable(const void *p);       /* 0: no huge block starts there */

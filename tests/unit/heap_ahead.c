@@ -99,7 +99,7 @@ static void blocks_that_grow(void **state)
 {
     enum { STEP = 300 << 10, UPTO = 20 << 20, LARGE = 8 << 20 };
     size_t page = lm_os_page_size(), bytes = lm_align_up(STEP, page), before;
-    char *p = lm_huge_malloc(bytes, 1);
+    char *p = lm_huge_malloc(bytes, 0, 1);
 
     (void)state;
     assert_non_null(p);
