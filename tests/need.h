@@ -1,4 +1,4 @@
-/* need.h: an assertion for programs that are not cmocka's: says where it failed, and aborts. */
+/* need.h: an assertion for programs and children that are not cmocka's: says where it failed, and aborts. */
 #ifndef LOAM_TEST_NEED_H
 #define LOAM_TEST_NEED_H
 

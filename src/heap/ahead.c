@@ -5,8 +5,8 @@
  *
  * A heap that has made many slabs of a class, and whose next one would raise the process's peak, gets memory for several at once:
  * a sixty-fourth of what it has grown by so far, up to half a mebibyte. That is one call, instead of one for each slab, and one
- * turn at the page lock. Only slabs of such classes come from it, so that a class of which few
- * objects are used takes no pages that are there already.
+ * turn at the page lock. Only slabs of such classes come from it, so that a class of which few objects are used takes no pages that
+ * are there already.
  *
  * Invariant (lm_ahead_check): heap->ahead is 0 or a span of kind SLAB_CURRENT that is no slab yet (no annex, no owner), of at
  * least one granule.
@@ -17,19 +17,14 @@
 #include "heap/room.h"
 
 enum {
-    SHARE = 64,   /* of what the heap has grown by */
+    SHARE = 64,   /* of what the heap has grown by, in granules: below 4 MiB it has not */
     RUN_MOST = 8, /* granules: 512 KiB */
 };
 
 /* Slabs come and go in a heap that does not grow: what it has made is more than what is there. */
-uint32_t lm_ahead_grown(const struct lm_heap *heap)
-{
-    return (uint32_t)lm_min(heap->made, lm_page_used());
-}
-
 uint32_t lm_ahead_granules(const struct lm_heap *heap)
 {
-    uint32_t share = lm_min(lm_ahead_grown(heap) / SHARE, RUN_MOST);
+    uint32_t share = (uint32_t)lm_min(lm_min(heap->made, lm_page_used()) / SHARE, RUN_MOST);
 
     return share ? (uint32_t)1 << lm_log2_floor(share) : 0; /* so that runs lie side by side */
 }
@@ -66,7 +61,7 @@ static struct lm_span *ahead_make(struct lm_heap *heap, uint32_t granules)
 struct lm_span *lm_ahead_slab(struct lm_heap *heap, unsigned size_class)
 {
     uint32_t granules = lm_class[size_class].granules;
-    struct lm_span *span, *slab;
+    struct lm_span *span;
 
     if (heap->ahead && lm_span_at(heap->ahead)->granules < granules)
         lm_ahead_release(heap);
@@ -74,14 +69,7 @@ struct lm_span *lm_ahead_slab(struct lm_heap *heap, unsigned size_class)
     if (!span)
         return NULL;
     heap->ahead = span->granules > granules ? lm_span_id_of(lm_span_cut(span, granules)) : 0;
-    slab = lm_slab_create_at(span, size_class, heap->colour++, heap->ahead_zeroed);
-    if (!slab) {
-        lm_span_free(span);
-        return NULL;
-    }
-    /* last: from here on the common path of the owner recognises the slab */
-    __atomic_store_n(&slab->owner, lm_heap_tag(heap), __ATOMIC_RELEASE);
-    return slab;
+    return lm_slab_create_at(span, size_class, heap->colour++, heap->ahead_zeroed, lm_heap_tag(heap));
 }
 
 int lm_ahead_check(const struct lm_heap *heap)

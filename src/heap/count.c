@@ -28,7 +28,7 @@ LM_RACY static void count_span(struct lm_span *span, void *arg)
         out->large_blocks++;
         out->large_bytes += span->large.bytes;
     }
-    if (span->kind < LM_SLAB_CURRENT || !span->link)
+    if (!lm_slab_is_made(span))
         return;
     size = lm_slab_object_size(span);
     free_objects = span->kind == LM_SLAB_CURRENT ? lm_slab_count_free(span)

@@ -41,7 +41,7 @@ static LM_COLD void misuse_describe(struct lm_text *text, const void *p)
     enum lm_huge_place place;
     size_t bytes;
 
-    if (span && span->kind >= LM_SLAB_CURRENT && span->link)
+    if (span && lm_slab_is_made(span))
         lm_text_add(text, " (in a slab of %zu-byte blocks)", lm_slab_object_size(span));
     else if (span && span->kind == LM_LARGE)
         lm_text_add(text, " (in a block of %zu bytes)", span->large.bytes);

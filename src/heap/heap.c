@@ -8,8 +8,7 @@
 #include <errno.h>
 #include <limits.h>
 
-/* After so many slabs of a class, and granules of all of them, it is believed that it will go on growing. */
-enum { GROWN = 8, GROWN_HEAP = 64 };
+enum { GROWN = 8 }; /* slabs of a class, after which a heap that has grown is believed to go on growing by it */
 
 __thread struct lm_fast *lm_heap_self = (struct lm_fast *)&lm_heap_none;
 
@@ -185,7 +184,7 @@ void lm_heap_release_current(struct lm_heap *heap)
 /* True when the heap is going to use all of its next slab of the class, so that memory for it may be there ahead. */
 static bool heap_is_far(const struct lm_heap *heap, unsigned size_class)
 {
-    return heap->grown[size_class] >= GROWN && lm_ahead_grown(heap) >= GROWN_HEAP;
+    return heap->grown[size_class] >= GROWN && lm_ahead_granules(heap) > 0;
 }
 
 /* The same of several slabs. */
@@ -223,7 +222,7 @@ static void heap_make_amends(struct lm_heap *heap, unsigned size_class)
     if (heap_takes_runs(heap, size_class)) {
         if (heap->ahead)
             return; /* it has risen already */
-        needed = lm_max(lm_ahead_granules(heap), 1);
+        needed = lm_ahead_granules(heap);
     }
     if (lm_page_would_rise() && !lm_idle_release(false))
         lm_heap_sweep_some(heap, needed);

@@ -247,12 +247,7 @@ struct lm_span *lm_private_new_slab(struct lm_heap *heap, unsigned size_class)
     span = private_granule(private, &zeroed);
     if (!span)
         return NULL;
-    slab = lm_slab_create_at(span, size_class, heap->colour++, zeroed);
-    if (!slab)
-        lm_span_free(span);
-    else
-        __atomic_store_n(&slab->owner, lm_heap_tag(heap), __ATOMIC_RELEASE);
-    return slab;
+    return lm_slab_create_at(span, size_class, heap->colour++, zeroed, lm_heap_tag(heap));
 }
 
 /* Under the heap's lock. */

@@ -86,8 +86,7 @@ void lm_heap_set_current(struct lm_heap *heap, unsigned size_class, struct lm_sp
 void lm_heap_release_current(struct lm_heap *heap); /* empty current slabs */
 
 /* -- ahead.c -- */
-uint32_t lm_ahead_grown(const struct lm_heap *heap);                      /* granules by which the heap has grown */
-uint32_t lm_ahead_granules(const struct lm_heap *heap);                   /* of its next run; below 2: none */
+uint32_t lm_ahead_granules(const struct lm_heap *heap); /* of its next run; 1: none; 0: it has not grown */
 struct lm_span *lm_ahead_slab(struct lm_heap *heap, unsigned size_class); /* a slab of it; or NULL */
 void lm_ahead_release(struct lm_heap *heap);
 int lm_ahead_check(const struct lm_heap *heap);
@@ -167,10 +166,10 @@ int lm_shelves_check(void);
 /* -- large.c, huge.c -- */
 void *lm_large_malloc(size_t size, size_t align, bool *zeroed);
 void *lm_huge_malloc(size_t bytes, size_t from, size_t align); /* from: what it has grown from; 0: it did not grow */
-bool lm_huge_free(void *p);                 /* false: no huge block starts there */
-void lm_huge_bury(void);                    /* tries again to unmap what the kernel refused to */
-size_t lm_huge_usable(const void *p);       /* 0: no huge block starts there */
-void *lm_huge_resize(void *p, size_t size); /* NULL: could not; the block is as it was */
+bool lm_huge_free(void *p);                                    /* false: no huge block starts there */
+void lm_huge_bury(void);                                       /* tries again to unmap what the kernel refused to */
+size_t lm_huge_usable(const void *p);                          /* 0: no huge block starts there */
+void *lm_huge_resize(void *p, size_t size);                    /* NULL: could not; the block is as it was */
 enum lm_huge_place { LM_HUGE_OUTSIDE, LM_HUGE_INSIDE, LM_HUGE_FREED };
 /* Of a pointer that starts no huge block; and how large the block is or was, 0 when that is forgotten. */
 enum lm_huge_place lm_huge_place(const void *p, size_t *bytes);

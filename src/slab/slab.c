@@ -57,8 +57,9 @@ static struct lm_meta_piece *slab_clean_annex(struct lm_annex *annex, unsigned s
     return piece;
 }
 
-/* Makes a slab of a span, but for its owner. */
-static void slab_make(struct lm_span *slab, struct lm_annex *annex, unsigned size_class, unsigned colour, bool zeroed)
+/* Makes a slab of a span. */
+static void slab_make(
+    struct lm_span *slab, struct lm_annex *annex, unsigned size_class, unsigned colour, bool zeroed, void *owner)
 {
     const struct lm_class *class = &lm_class[size_class];
 
@@ -74,6 +75,9 @@ static void slab_make(struct lm_span *slab, struct lm_annex *annex, unsigned siz
     slab->flags = zeroed ? LM_SLAB_ZEROED : 0;
     /* release: whoever finds the annex, in a fork's child, finds how long it is */
     __atomic_store_n(&slab->link, annex->link, __ATOMIC_RELEASE);
+    lm_span_set_kind(slab, LM_SLAB_CURRENT);
+    /* last: from here on the common path of `owner` recognises the slab */
+    __atomic_store_n(&slab->owner, owner, __ATOMIC_RELEASE);
 }
 
 struct lm_span *lm_slab_create_in(uint32_t group, unsigned size_class, unsigned colour, void *owner)
@@ -90,23 +94,21 @@ struct lm_span *lm_slab_create_in(uint32_t group, unsigned size_class, unsigned 
         errno = ENOMEM;
         return NULL;
     }
-    slab_make(slab, annex, size_class, colour, zeroed);
-    /* last: from here on the common path of `owner` recognises the slab */
-    __atomic_store_n(&slab->owner, owner, __ATOMIC_RELEASE);
+    slab_make(slab, annex, size_class, colour, zeroed, owner);
     return slab;
 }
 
-struct lm_span *lm_slab_create_at(struct lm_span *span, unsigned size_class, unsigned colour, bool zeroed)
+struct lm_span *lm_slab_create_at(struct lm_span *span, unsigned size_class, unsigned colour, bool zeroed, void *owner)
 {
     struct lm_annex *annex = slab_take_annex(size_class);
 
     if (!annex) {
+        lm_span_free(span);
         errno = ENOMEM;
         return NULL;
     }
     LM_ASSERT(!span->link && span->granules == lm_class[size_class].granules);
-    slab_make(span, annex, size_class, colour, zeroed);
-    lm_span_set_kind(span, LM_SLAB_CURRENT);
+    slab_make(span, annex, size_class, colour, zeroed, owner);
     return span;
 }
 

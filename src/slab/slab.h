@@ -151,9 +151,15 @@ LM_INLINE void lm_slab_send(struct lm_span *slab, uint64_t n, uint32_t next)
 struct lm_span *lm_slab_create(unsigned size_class, unsigned colour, void *owner);
 struct lm_span *lm_slab_create_in(uint32_t group, unsigned size_class, unsigned colour, void *owner); /* of arenas */
 
-/* The same in a span of kind BLOCK, or SLAB_CURRENT as it was allocated, that is as long as a slab of the class, without an owner
- * yet. NULL with ENOMEM. */
-struct lm_span *lm_slab_create_at(struct lm_span *span, unsigned size_class, unsigned colour, bool zeroed);
+/* The same in a span of kind BLOCK, or SLAB_CURRENT as it was allocated, that is as long as a slab of the class, and is freed if
+ * there is none. NULL with ENOMEM. */
+struct lm_span *lm_slab_create_at(struct lm_span *span, unsigned size_class, unsigned colour, bool zeroed, void *owner);
+
+/* False of memory for a slab that is still to be made. */
+LM_INLINE bool lm_slab_is_made(const struct lm_span *span)
+{
+    return span->kind >= LM_SLAB_CURRENT && span->link;
+}
 
 /* Makes `ready` fit the head; what is said when there is none does not matter. */
 LM_INLINE void lm_slab_get_ready(struct lm_span *slab)

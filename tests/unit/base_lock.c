@@ -1,11 +1,8 @@
 #include "base/base.h"
-#include "unit.h"
+#include "child.h"
 
 #include <pthread.h>
 #include <sched.h>
-#include <signal.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 enum { THREADS = 4, ROUNDS = 100000 };
 static struct lm_lock lock = LM_LOCK_INIT(LM_RANK_HEAPS);
@@ -83,24 +80,20 @@ static void tries(void **state)
     lm_lock_release(&lock);
 }
 
-static void dies_on_falling_rank(void **state)
+static void take_in_falling_rank(void)
 {
     struct lm_lock later = LM_LOCK_INIT(LM_RANK_PAGES);
-    int status;
-    pid_t child;
 
+    lm_lock_take(&later);
+    lm_lock_take(&lock);
+}
+
+static void dies_on_falling_rank(void **state)
+{
     (void)state;
     if (!LOAM_DEBUG)
         skip();
-    child = fork();
-    if (child == 0) {
-        close(STDERR_FILENO);
-        lm_lock_take(&later);
-        lm_lock_take(&lock);
-        _exit(0);
-    }
-    waitpid(child, &status, 0);
-    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+    aborts_in_child(take_in_falling_rank);
 }
 
 int main(void)

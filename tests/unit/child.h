@@ -2,20 +2,12 @@
 #ifndef LOAM_TEST_CHILD_H
 #define LOAM_TEST_CHILD_H
 
+#include "../need.h"
 #include "unit.h"
 
-#include <stdio.h>
+#include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-/* An assertion for the child, whose end is heard by the parent. */
-#define NEED(x) \
-    do { \
-        if (!(x)) { \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x); \
-            _exit(1); \
-        } \
-    } while (0)
 
 /* Runs body in a child; it fails by NEED, or by a cmocka assertion. */
 static inline void in_child(void (*body)(void))
@@ -30,6 +22,23 @@ static inline void in_child(void (*body)(void))
     assert_true(child > 0);
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_int_equal(status, 0);
+}
+
+/* The same of a body that must abort; what it says is not heard. */
+static inline void aborts_in_child(void (*body)(void))
+{
+    int status;
+    pid_t child = fork();
+
+    if (child == 0) {
+        close(STDERR_FILENO);
+        signal(SIGABRT, SIG_DFL);
+        body();
+        _exit(0);
+    }
+    assert_true(child > 0);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
 }
 
 #endif

@@ -65,7 +65,7 @@ static void count_waiting(struct lm_span *slab, void *arg)
     size_t *bytes = arg;
     unsigned away = 0;
 
-    if (slab->kind < LM_SLAB_CURRENT || !slab->link || lm_span_is_private(slab))
+    if (!lm_slab_is_made(slab) || lm_span_is_private(slab))
         return;
     for (uint32_t n = 1; n <= slab->carved; n++)
         away += !lm_slab_is_home(slab, n) && lm_slab_link(slab, n) != LM_LIVE;

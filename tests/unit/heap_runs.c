@@ -5,7 +5,6 @@
 #include "heap/room.h"
 #include "os/fake.h"
 
-#include <signal.h>
 #include <string.h>
 
 enum { SIZE = 256, OBJECTS = LM_GRANULE / SIZE, SLABS = 600 };
@@ -44,14 +43,6 @@ static size_t in_runs(void)
 
     lm_page_each(count_unmade, &granules);
     return granules;
-}
-
-static size_t used_bytes(void)
-{
-    struct lm_page_stats stats;
-
-    lm_page_stats(&stats);
-    return stats.used_bytes;
 }
 
 static void grows_by_few_calls(void)
@@ -126,40 +117,34 @@ static void *thread_with_a_run(void *arg)
 }
 
 /* What the child of a fork does, whose parent had another thread: nothing of that thread's run is lost. */
-static int child_of_two(void)
+static void child_of_two(void)
 {
     lm_lock_reset(&lm_page_lock);
     lm_heap_after_fork();
-    return in_runs() != 0 || lm_heap_check() != 0 || (lm_heap_mine() && lm_heap_mine()->ahead);
+    NEED(in_runs() == 0 && lm_heap_check() == 0 && !(lm_heap_mine() && lm_heap_mine()->ahead));
 }
 
 static void goes_with_its_thread(void)
 {
     pthread_t thread;
     size_t count, before;
-    int status;
     char byte = 0;
-    pid_t child;
 
     lm_heap_free(lm_heap_malloc(1, NULL)); /* the main thread's heap */
     lm_heap_trim(0);
-    before = used_bytes();
+    before = lm_page_used();
     assert_int_equal(pipe(ready), 0);
     assert_int_equal(pipe(done), 0);
     assert_int_equal(pthread_create(&thread, NULL, thread_with_a_run, &count), 0);
     assert_int_equal(read(ready[0], &byte, 1), 1);
     assert_true(in_runs() > 0);
-    child = fork(); /* the thread waits, and holds no lock */
-    if (child == 0)
-        _exit(child_of_two());
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_int_equal(status, 0);
+    in_child(child_of_two); /* the thread waits, and holds no lock */
     assert_int_equal(write(done[1], &byte, 1), 1);
     pthread_join(thread, NULL);
     assert_int_equal(in_runs(), 0);
     give(0, count);
     lm_heap_trim(0);
-    assert_true(used_bytes() <= before + LM_GRANULE); /* bookkeeping for a heap more */
+    assert_true(lm_page_used() <= before + 1); /* bookkeeping for a heap more */
     assert_int_equal(lm_heap_check(), 0);
 }
 
@@ -176,6 +161,18 @@ static void does_without(void)
     assert_int_equal(lm_heap_check(), 0);
 }
 
+static char *inside_run;
+
+static void free_in_run(void)
+{
+    lm_heap_free(inside_run);
+}
+
+static void measure_in_run(void)
+{
+    lm_heap_usable(inside_run);
+}
+
 /* What is no slab yet is no block: freed or measured, it is reported. */
 static void is_no_block(void)
 {
@@ -184,17 +181,9 @@ static void is_no_block(void)
     take_until_run();
     run = lm_span_start(lm_span_at(lm_heap_mine()->ahead));
     for (size_t offset = 0; offset < 2 * LM_GRANULE; offset += LM_GRANULE / 4) {
-        int status;
-        pid_t child = fork();
-
-        if (child == 0) {
-            signal(SIGABRT, SIG_DFL);
-            freopen("/dev/null", "w", stderr);
-            lm_heap_free(run + offset);
-            _exit(0);
-        }
-        assert_int_equal(waitpid(child, &status, 0), child);
-        assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+        inside_run = run + offset;
+        aborts_in_child(free_in_run);
+        aborts_in_child(measure_in_run);
     }
 }
 
