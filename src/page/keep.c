@@ -17,11 +17,12 @@
 #include "page/arena.h"
 
 enum {
-    LEAST = 32,      /* granules: 2 MiB */
-    ASKING = 128,    /* 8 MiB: below it the memory limit, which costs calls, is not asked for */
-    REGRET = 8,      /* times what is wanted back */
-    DECAY_MS = 1000, /* the bound loses an eighth */
-    PEAK_MOST = 32,  /* extents that are returned for the peak's sake, for a request */
+    LEAST = 64,       /* granules: 4 MiB */
+    SPARE_LEAST = 32, /* 2 MiB, whatever config spare says */
+    ASKING = 128,     /* 8 MiB: below it the memory limit, which costs calls, is not asked for */
+    REGRET = 8,       /* times what is wanted back */
+    DECAY_MS = 1000,  /* the bound loses an eighth */
+    PEAK_MOST = 32,   /* extents that are returned for the peak's sake, for a request */
 };
 
 static size_t keep_bound = LEAST, keep_owed;
@@ -80,7 +81,7 @@ static size_t keep_small(size_t wanted)
 /* For any heap's, at `footprint` granules. */
 static size_t keep_spare(size_t footprint)
 {
-    size_t most = keep_used + lm_max(LEAST, keep_used * lm_config.spare_percent / 100);
+    size_t most = keep_used + lm_max(SPARE_LEAST, keep_used * lm_config.spare_percent / 100);
 
     return lm_config.spare_percent && footprint > most ? lm_dirty_return(footprint - most, PEAK_MOST) : 0;
 }

@@ -142,7 +142,7 @@ static void age_counts_pauses(void **state)
     lm_fake_reset();
 }
 
-enum { KEPT = 2 << 20, BREATHS = 100 }; /* bytes that may stay dirty in any case; spans of a breath, of 8 granules */
+enum { KEPT = 4 << 20, BREATHS = 100 }; /* bytes that may stay dirty in any case; spans of a breath, of 8 granules */
 static struct lm_span *breath[BREATHS];
 
 /* All spans come and go at this moment; the bytes of them that are dirty after that. */
