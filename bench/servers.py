@@ -31,13 +31,13 @@ class Server:
         self.folder = folder or tempfile.mkdtemp(prefix="loam-bench-")
         self.temporary = folder is None
         self.command = [word.replace("@", self.folder) for word in command]
-        self.library, self.stop, self.run = library, stop, None
+        self.allocator, self.stop, self.run = library, stop, None
 
     def __enter__(self):
         self.cost = os.path.join(self.folder, "cost")
         # pylint: disable-next=consider-using-with
         self.process = subprocess.Popen(
-            [racing.built("bench-measure"), self.cost, "env", *racing.settings(self.library), *self.command],
+            [racing.built("bench-measure"), self.cost, "env", *racing.settings(self.allocator), *self.command],
             env=racing.environment(""), cwd=self.folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL)
         return self

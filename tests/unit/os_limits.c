@@ -5,10 +5,11 @@
 #include <errno.h>
 #include <ftw.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
-static char root[] = "/tmp/loam-limits-XXXXXX";
+static char root[] = P_tmpdir "/loam-limits-XXXXXX";
 
 static void make(const char *path, const char *content)
 {
