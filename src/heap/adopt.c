@@ -99,7 +99,7 @@ void lm_orphans_give(struct lm_lists *lists, struct lm_span *slab)
 {
     orphans_enter();
     lm_lists_unlink(&lists->partial[slab->size_class], slab);
-    orphan_add(slab, slab->countdown);
+    orphan_add(slab, lm_slab_annex(slab)->countdown);
     orphans_leave();
 }
 
@@ -122,17 +122,15 @@ struct lm_span *lm_orphans_make(unsigned size_class, void *owner)
     struct lm_span *slab = lm_slab_create(size_class, 0, owner);
 
     if (slab)
-        slab->countdown = 0; /* live objects, as in a partial slab */
+        lm_slab_annex(slab)->countdown = 0; /* live objects, as in a partial slab */
     return slab;
 }
 
 void *lm_orphans_pop(struct lm_span *slab)
 {
-    void *p;
+    void *p = lm_slab_pop(slab);
     bool zeroed;
 
-    lm_slab_get_ready(slab);
-    p = lm_slab_pop(slab);
     return p ? p : lm_slab_carve_one(slab, &zeroed);
 }
 
@@ -148,7 +146,7 @@ void *lm_orphans_malloc(unsigned size_class)
     if (!slab)
         slab = lm_orphans_make(size_class, NULL);
     if (slab) {
-        unsigned live = slab->countdown;
+        unsigned live = lm_slab_annex(slab)->countdown;
 
         p = lm_orphans_pop(slab);
         lm_lists_give(&orphans, slab, live + 1);
@@ -188,7 +186,7 @@ int lm_orphans_check(void)
         for (lm_span_id id = c < LM_CLASSES ? orphans.partial[c] : orphans.full; id && !fault;) {
             const struct lm_span *slab = lm_span_at(id);
 
-            if (lm_slab_owner(slab) || lm_slab_annex(slab)->prev != prev || (c < LM_CLASSES && slab->size_class != c))
+            if (lm_slab_owner(slab) || slab->prev != prev || (c < LM_CLASSES && slab->size_class != c))
                 fault = __LINE__;
             else if (slab->kind != (c < LM_CLASSES ? LM_SLAB_PARTIAL : LM_SLAB_FULL))
                 fault = __LINE__;
@@ -207,7 +205,7 @@ int lm_orphans_check(void)
 struct orphan_search {
     struct lm_heap *mine;
     struct lm_span *found; /* a chain through the annexes' mail_next, which the child owns whole */
-    lm_span_id unmade;     /* a chain through next: no slabs yet, their thread was making them, or had memory for them */
+    lm_span_id unmade; /* a chain through next: no slabs yet, their thread was making them, or had memory for them */
 };
 
 /* True of the slabs of the child's one thread, and of CPUs: their locks were held when the process forked. */
@@ -265,7 +263,7 @@ void lm_orphans_after_fork(struct lm_heap *mine)
         }
         lm_slab_rebuild(slab);
         lm_slab_collect(slab, true);
-        slab->next = lm_slab_annex(slab)->prev = 0;
+        slab->next = slab->prev = 0;
         orphan_add(slab, slab->carved - lm_slab_count_free(slab));
     }
 }

@@ -132,7 +132,7 @@ size_t lm_heap_usable(const void *p)
 static void free_local(struct lm_span *slab, void *p)
 {
     lm_slab_put(slab, p);
-    if (--slab->countdown == 0)
+    if (lm_slab_count(slab))
         lm_heap_push_zero(slab);
 }
 

@@ -12,10 +12,11 @@ enum { GROWN = 8 }; /* slabs of a class, after which a heap that has grown is be
 
 __thread struct lm_fast *lm_heap_self = (struct lm_fast *)&lm_heap_none;
 
-const struct lm_span lm_slab_none;
+const struct lm_annex lm_annex_none;
+const struct lm_span lm_slab_none = {.link = LM_LINKS_NONE};
 const struct lm_fast lm_heap_none = {
-    .direct = {[0 ... LM_DIRECT_MAX / 16] = LM_SLAB_NONE},
-    .by_class = {[0 ... LM_CLASSES - LM_DIRECT_CLASSES - 1] = LM_SLAB_NONE},
+    .direct = {[0 ... LM_DIRECT_MAX / 16] = LM_LINKS_NONE},
+    .by_class = {[0 ... LM_CLASSES - LM_DIRECT_CLASSES - 1] = LM_LINKS_NONE},
 };
 
 bool (*lm_memory_short_hook)(void);
@@ -29,39 +30,33 @@ bool lm_memory_is_short(void)
 
 /* -- lists of slabs -------------------------------------------------------------------------------------- */
 
-static lm_span_id *lists_prev(struct lm_span *span)
-{
-    return span->kind >= LM_SLAB_CURRENT ? &lm_slab_annex(span)->prev : &span->large.prev;
-}
-
 void lm_lists_link(lm_span_id *head, struct lm_span *span)
 {
     lm_span_id id = lm_span_id_of(span);
 
-    *lists_prev(span) = 0;
+    span->prev = 0;
     span->next = *head;
     if (*head)
-        *lists_prev(lm_span_at(*head)) = id;
+        lm_span_at(*head)->prev = id;
     __atomic_store_n(head, id, __ATOMIC_RELAXED); /* for the hint in lm_orphans_take */
 }
 
 void lm_lists_unlink(lm_span_id *head, struct lm_span *span)
 {
-    lm_span_id *prev = lists_prev(span);
-
     if (span->next)
-        *lists_prev(lm_span_at(span->next)) = *prev;
-    if (*prev)
-        lm_span_at(*prev)->next = span->next;
+        lm_span_at(span->next)->prev = span->prev;
+    if (span->prev)
+        lm_span_at(span->prev)->next = span->next;
     else
         __atomic_store_n(head, span->next, __ATOMIC_RELAXED);
-    span->next = *prev = 0;
+    span->next = span->prev = 0;
 }
 
 LM_RACY unsigned lm_slab_live(const struct lm_span *slab)
 {
-    return slab->kind == LM_SLAB_FULL ? lm_slab_capacity(slab) - (lm_slab_reserve(slab) - slab->countdown)
-                                      : slab->countdown;
+    unsigned countdown = lm_slab_annex(slab)->countdown;
+
+    return slab->kind == LM_SLAB_FULL ? lm_slab_capacity(slab) - (lm_slab_reserve(slab) - countdown) : countdown;
 }
 
 void lm_lists_give(struct lm_lists *lists, struct lm_span *slab, unsigned live)
@@ -72,25 +67,26 @@ void lm_lists_give(struct lm_lists *lists, struct lm_span *slab, unsigned live)
         lm_slab_free(slab);
     } else if (live < lm_slab_capacity(slab)) {
         lm_span_set_kind(slab, LM_SLAB_PARTIAL);
-        slab->countdown = live;
+        lm_slab_annex(slab)->countdown = live;
         lm_lists_link(&lists->partial[slab->size_class], slab);
     } else {
         lm_span_set_kind(slab, LM_SLAB_FULL);
-        slab->countdown = lm_slab_reserve(slab);
+        lm_slab_annex(slab)->countdown = lm_slab_reserve(slab);
         lm_lists_link(&lists->full, slab);
     }
 }
 
 void lm_lists_credit(struct lm_lists *lists, struct lm_span *slab, unsigned freed)
 {
+    struct lm_annex *annex = lm_slab_annex(slab);
     unsigned live;
 
     if (slab->kind == LM_SLAB_CURRENT) {
-        slab->countdown = LM_COUNT_IDLE;
+        annex->countdown = LM_COUNT_IDLE;
         return;
     }
-    if (freed < slab->countdown) {
-        slab->countdown -= freed;
+    if (freed < annex->countdown) {
+        annex->countdown -= freed;
         return;
     }
     live = lm_slab_live(slab) - freed;
@@ -102,7 +98,7 @@ void lm_lists_settle(struct lm_lists *lists, struct lm_span *slab, unsigned free
 {
     if (freed) {
         lm_lists_credit(lists, slab, freed);
-    } else if (slab->kind == LM_SLAB_PARTIAL && slab->countdown == 0) {
+    } else if (slab->kind == LM_SLAB_PARTIAL && lm_slab_annex(slab)->countdown == 0) {
         /* empty since it was collected on the way; it waited only for its mailed bit to clear */
         lm_lists_unlink(&lists->partial[slab->size_class], slab);
         lm_lists_give(lists, slab, 0);
@@ -114,12 +110,16 @@ struct lm_span *lm_lists_take(struct lm_lists *lists, unsigned size_class)
     enum { LOOKS = 8 };
     struct lm_span *best = NULL;
     lm_span_id id = lists->partial[size_class];
+    unsigned most = 0;
 
     for (int i = 0; id && i < LOOKS; i++) {
         struct lm_span *slab = lm_span_at(id);
+        unsigned live = lm_slab_annex(slab)->countdown;
 
-        if (!best || slab->countdown > best->countdown || (slab->countdown == best->countdown && slab < best))
+        if (!best || live > most || (live == most && slab < best)) {
             best = slab;
+            most = live;
+        }
         id = slab->next;
     }
     if (best)
@@ -133,7 +133,7 @@ void lm_heap_push_zero(struct lm_span *slab)
     struct lm_heap *heap = lm_slab_owner(slab);
     unsigned size_class = slab->size_class; /* the slab may be released below */
 
-    slab->countdown = 1; /* the free that got us here is credited below */
+    lm_slab_annex(slab)->countdown = 1; /* the free that got us here is credited below */
     lm_lists_credit(&heap->lists, slab, 1);
     lm_share_offer(heap, size_class);
     if (!heap->tag) /* others have come by lm_heap_free, some with a lock that they still hold */
@@ -151,7 +151,7 @@ void lm_heap_set_current(struct lm_heap *heap, unsigned size_class, struct lm_sp
     if (slab != LM_SLAB_NONE) {
         lm_span_set_kind(slab, LM_SLAB_CURRENT);
         lm_slab_unlook(slab);
-        slab->countdown = LM_COUNT_IDLE;
+        lm_slab_annex(slab)->countdown = LM_COUNT_IDLE;
     }
     if (heap->tag & ~LM_TAG_PRIVATE)
         return;
@@ -159,12 +159,12 @@ void lm_heap_set_current(struct lm_heap *heap, unsigned size_class, struct lm_sp
         before--; /* classes that are left out */
     if (size > LM_DIRECT_MAX) {
         for (unsigned c = before; c <= size_class; c++)
-            heap->fast.by_class[c - LM_DIRECT_CLASSES] = slab;
+            heap->fast.by_class[c - LM_DIRECT_CLASSES] = slab->link;
         return;
     }
     from = before ? lm_class[before - 1].size / 16 + 1 : 0;
     for (size_t i = from; i <= size / 16; i++)
-        heap->fast.direct[i] = slab;
+        heap->fast.direct[i] = slab->link;
 }
 
 void lm_heap_release_current(struct lm_heap *heap)

@@ -56,10 +56,10 @@ struct lm_bucket {
     uint16_t room, most;  /* for so many more, and in all */
 };
 
-/* What the common path of malloc reads: the slabs to allocate from. */
+/* What the common path of malloc reads: the links of the slabs to allocate from. */
 struct lm_fast {
-    struct lm_span *direct[LM_DIRECT_MAX / 16 + 1];           /* by (size + 15) / 16 */
-    struct lm_span *by_class[LM_CLASSES - LM_DIRECT_CLASSES]; /* by class, above LM_DIRECT_MAX */
+    uint16_t *direct[LM_DIRECT_MAX / 16 + 1];           /* by (size + 15) / 16 */
+    uint16_t *by_class[LM_CLASSES - LM_DIRECT_CLASSES]; /* by class, above LM_DIRECT_MAX */
 };
 
 /* Slabs that are not current. */
@@ -69,7 +69,7 @@ struct lm_lists {
 };
 
 struct lm_heap {
-    struct lm_fast fast;                 /* copies of `current`; first, so that lm_heap_self points to both */
+    struct lm_fast fast;                 /* as `current`; first, so that lm_heap_self points to both */
     struct lm_span *current[LM_CLASSES]; /* or lm_slab_none */
     struct lm_lists lists;
     const struct lm_bias *inside; /* atomic: that its thread is in without the lock (bias.h) */
@@ -105,19 +105,21 @@ extern __thread struct lm_fast *lm_heap_self __attribute__((tls_model("initial-e
 extern const struct lm_fast lm_heap_none LM_HIDDEN; /* of a thread that has no heap (yet, or any more) */
 extern const struct lm_span lm_slab_none LM_HIDDEN; /* always empty */
 #define LM_SLAB_NONE ((struct lm_span *)&lm_slab_none)
+extern const struct lm_annex lm_annex_none LM_HIDDEN; /* its annex */
+#define LM_LINKS_NONE ((uint16_t *)lm_annex_none.link)
 
 /* -- the common path ------------------------------------------------------------------------------------ */
 
 /* A block of 0..LM_DIRECT_MAX bytes from the list, or NULL for the slow road. */
 LM_INLINE void *lm_heap_pop_direct(size_t size)
 {
-    return lm_slab_pop(lm_heap_self->direct[(size + 15) / 16]);
+    return lm_links_pop(lm_heap_self->direct[(size + 15) / 16]);
 }
 
 /* A block of a class above LM_DIRECT_MAX from the list, or NULL for the slow road. */
 LM_INLINE void *lm_heap_pop_class(unsigned size_class)
 {
-    return lm_slab_pop(lm_heap_self->by_class[size_class - LM_DIRECT_CLASSES]);
+    return lm_links_pop(lm_heap_self->by_class[size_class - LM_DIRECT_CLASSES]);
 }
 
 /* The same for sizes above LM_DIRECT_MAX; NULL also for those that no slab has. */
@@ -142,7 +144,9 @@ void lm_heap_free_foreign(struct lm_span *slab, void *p);
 LM_INLINE bool lm_heap_push(void *p)
 {
     struct lm_span *slab;
+    uint16_t *links;
     uint64_t n;
+
     if (LM_UNLIKELY(!lm_span_find_fast(p, &slab)))
         return false;
     if (LM_UNLIKELY(__atomic_load_n(&slab->owner, __ATOMIC_RELAXED) != (void *)lm_heap_self)) {
@@ -151,10 +155,10 @@ LM_INLINE bool lm_heap_push(void *p)
     }
     if (LM_UNLIKELY(!lm_slab_number(slab, p, &n)) && LOAM_HARDENING)
         return false;
-    if (LM_UNLIKELY(lm_slab_link(slab, n) != LM_LIVE) && LOAM_HARDENING)
+    links = slab->link;
+    if (LM_UNLIKELY(lm_links_get(links, n) != LM_LIVE) && LOAM_HARDENING)
         return false; /* free already, or freed by another thread */
-    lm_slab_push(slab, n, p);
-    if (LM_UNLIKELY(--slab->countdown == 0))
+    if (LM_UNLIKELY(lm_links_free(links, n, p)))
         lm_heap_push_zero(slab);
     return true;
 }

@@ -202,7 +202,7 @@ void lm_cpu_give(struct lm_cpu *cpu, const void *p)
         return;
     }
     lm_slab_push(slab, n, lm_slab_object(slab, n));
-    if (--slab->countdown == 0)
+    if (lm_slab_count(slab))
         lm_heap_push_zero(slab);
 }
 

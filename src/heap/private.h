@@ -102,21 +102,23 @@ LM_INLINE struct lm_private *lm_private_owner(const struct lm_span *span)
 }
 
 /* A block from the current slab in this place, without the lock; NULL: the slow road is to see to it. */
-LM_INLINE void *lm_private_pop(struct lm_private *heap, struct lm_span *const *place)
+LM_INLINE void *lm_private_pop(struct lm_private *heap, uint16_t *const *place)
 {
-    struct lm_span *slab;
+    uint16_t *links;
+    const struct lm_annex *annex;
     void *p = NULL;
     size_t credit;
 
     if (LM_UNLIKELY(!lm_bias_try(&heap->bias)))
         return NULL;
-    slab = *place;
-    credit = heap->credit - slab->object_bytes;
-    if (LM_LIKELY(slab->head != 0) && LM_LIKELY(credit <= heap->credit)) {
+    links = *place;
+    annex = lm_links_annex(links);
+    credit = heap->credit - annex->object_bytes;
+    if (LM_LIKELY(annex->head != 0) && LM_LIKELY(credit <= heap->credit)) {
         __atomic_store_n(&heap->credit, credit, __ATOMIC_RELAXED);
         if (credit < heap->low)
             __atomic_store_n(&heap->low, credit, __ATOMIC_RELAXED);
-        p = lm_slab_pop(slab);
+        p = lm_links_pop(links);
     }
     lm_bias_out();
     return p;
@@ -144,11 +146,11 @@ LM_INLINE bool lm_private_push(struct lm_span *slab, void *p)
     if (!lm_slab_number(slab, p, &n) || !lm_bias_try(&heap->bias))
         return false;
     credit = heap->credit + slab->object_bytes;
-    done = lm_slab_link(slab, n) == LM_LIVE && slab->countdown != 1 && credit <= heap->most;
+    done = lm_slab_link(slab, n) == LM_LIVE && lm_slab_annex(slab)->countdown != 1 && credit <= heap->most;
     if (LM_LIKELY(done)) {
         __atomic_store_n(&heap->credit, credit, __ATOMIC_RELAXED);
-        slab->countdown--;
         lm_slab_push(slab, n, p);
+        lm_slab_count(slab);
     }
     lm_bias_out();
     return done;

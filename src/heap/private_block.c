@@ -210,7 +210,7 @@ void lm_private_free(struct lm_span *span, void *p)
         bytes = lm_slab_object_size(span);
         lm_slab_put(span, p);
         span->flags &= (uint8_t)~LM_SLAB_SWEPT;
-        if (--span->countdown == 0)
+        if (lm_slab_count(span))
             lm_heap_push_zero(span);
     }
     if (!heap->uncounted)

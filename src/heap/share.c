@@ -58,7 +58,7 @@ static struct lm_span *share_spare(const struct lm_heap *heap, unsigned size_cla
     for (lm_span_id id = heap->lists.partial[size_class]; id && looks < LOOKS; looks++) {
         struct lm_span *slab = lm_span_at(id);
 
-        if (!best || slab->countdown < best->countdown)
+        if (!best || lm_slab_annex(slab)->countdown < lm_slab_annex(best)->countdown)
             best = slab;
         id = slab->next;
     }

@@ -1,6 +1,6 @@
 /* shelf.c: orphans without a lock (lists:lockfree, lists:stm); adopt.c is the same with one.
  *
- *   shelf[class] ──> slab ──> slab ──> ...      a pile (base/pile.h) of orphans with room: PARTIAL, link in `ready`
+ *   shelf[class] ──> slab ──> slab ──> ...      a pile (base/pile.h) of orphans with room: PARTIAL, link in `shelf_link`
  *
  * An orphan's owner field is NULL, or says that a thread is at it: a claim, which is won by compare-and-swap and without
  * which nobody touches its free list, count and kind. Two may want it at once: the thread that delivers frees (it holds
@@ -97,18 +97,18 @@ static void shelf_count(struct lm_span *slab, unsigned live)
     bool full = live == lm_slab_capacity(slab);
 
     lm_span_set_kind(slab, full ? LM_SLAB_FULL : LM_SLAB_PARTIAL);
-    __atomic_store_n(&slab->countdown, (uint16_t)(full ? lm_slab_reserve(slab) : live), __ATOMIC_RELAXED);
+    __atomic_store_n(&lm_slab_annex(slab)->countdown, full ? lm_slab_reserve(slab) : live, __ATOMIC_RELAXED);
 }
 
 /* Takes in what the remote list brings, with the mailed bit; true when the slab, which was full, now has room enough
  * for a place on the shelf. */
 static bool shelf_collect(struct lm_span *slab)
 {
-    unsigned freed = lm_slab_bring(slab, true);
+    unsigned freed = lm_slab_collect(slab, true);
     bool full = slab->kind == LM_SLAB_FULL;
 
-    if (full && freed < slab->countdown) {
-        slab->countdown = (uint16_t)(slab->countdown - freed);
+    if (full && freed < lm_slab_annex(slab)->countdown) {
+        lm_slab_annex(slab)->countdown -= freed;
         return false;
     }
     if (freed)
@@ -119,15 +119,15 @@ static bool shelf_collect(struct lm_span *slab)
 /* Nobody has a block of it, and nobody is on the way to it. */
 static bool shelf_is_empty(const struct lm_span *slab)
 {
-    return slab->kind == LM_SLAB_PARTIAL && slab->countdown == 0 && !lm_slab_is_mailed(slab);
+    return slab->kind == LM_SLAB_PARTIAL && lm_slab_annex(slab)->countdown == 0 && !lm_slab_is_mailed(slab);
 }
 
 /* The same by somebody without a claim, who may be wrong: the slab may be another by now, with another annex, or
  * released. Its descriptor stays readable, and so does bookkeeping memory. */
-LM_RACY static bool shelf_seems_empty(const struct lm_span *slab, const struct lm_annex *annex)
+LM_RACY static bool shelf_seems_empty(const struct lm_annex *annex)
 {
     /* volatile, or gcc moves the load to the caller, where the thread sanitizer sees it */
-    return *(const volatile uint16_t *)&slab->countdown == 0 &&
+    return *(const volatile uint32_t *)&annex->countdown == 0 &&
         !(__atomic_load_n(&annex->remote, __ATOMIC_RELAXED) & LM_MAILED);
 }
 
@@ -140,7 +140,7 @@ static void shelf_put(struct lm_span *slab, unsigned size_class)
     lm_pile_push(&s->pile, lm_span_id_of(slab));
     /* it may have become empty just before: then a sweep may have looked for it too early. Who emptied it, let it go,
      * and took the shelf before this push is seen here, by the push's acquire; who takes it later finds it */
-    if (shelf_seems_empty(slab, annex))
+    if (shelf_seems_empty(annex))
         __atomic_fetch_add(&s->empties, 1, __ATOMIC_RELAXED);
 }
 
@@ -222,7 +222,7 @@ static struct lm_span *shelf_take(unsigned size_class)
         if (shelf_claim(slab, LM_TAG_OFF) != SHELF_MINE)
             continue; /* who is at it puts it back */
         looks++;
-        other = best && best->countdown >= slab->countdown ? slab : best;
+        other = best && lm_slab_annex(best)->countdown >= lm_slab_annex(slab)->countdown ? slab : best;
         best = other == slab ? best : slab;
         if (other)
             shelf_finish(other, true);
@@ -242,7 +242,6 @@ struct lm_span *lm_shelves_take(struct lm_heap *heap, unsigned size_class)
     if (slab) {
         while (shelf_let_go(slab, lm_heap_tag(heap)))
             shelf_collect(slab); /* MAIL: a delivery that came meanwhile */
-        lm_slab_get_ready(slab);
     }
     shelf_sweep_if_due(size_class);
     shelf_leave(noted);
@@ -275,7 +274,7 @@ void *lm_shelves_malloc(unsigned size_class)
     if (!slab)
         slab = lm_orphans_make(size_class, (void *)(uintptr_t)LM_TAG_CLAIMED);
     if (slab) {
-        unsigned live = slab->countdown;
+        unsigned live = lm_slab_annex(slab)->countdown;
 
         p = lm_orphans_pop(slab);
         shelf_count(slab, live + 1);

@@ -35,9 +35,9 @@ static __thread uint8_t thread_rounds __attribute__((tls_model("initial-exec")))
 void lm_heap_init(struct lm_heap *heap, unsigned tag)
 {
     for (unsigned i = 0; i <= LM_DIRECT_MAX / 16; i++)
-        heap->fast.direct[i] = LM_SLAB_NONE;
+        heap->fast.direct[i] = LM_LINKS_NONE;
     for (unsigned i = 0; i < LM_CLASSES - LM_DIRECT_CLASSES; i++)
-        heap->fast.by_class[i] = LM_SLAB_NONE;
+        heap->fast.by_class[i] = LM_LINKS_NONE;
     for (unsigned i = 0; i < LM_CLASSES; i++)
         heap->current[i] = LM_SLAB_NONE;
     heap->tag = (uint8_t)tag;

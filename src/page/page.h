@@ -69,19 +69,15 @@ struct lm_span {
             char *first;
         } objects; /* of an object cache's slab, in each of its granules; see block/cache.h */
         struct {
-            size_t bytes;    /* usable */
-            lm_span_id prev; /* in a private heap's list; a slab's is in its annex */
+            size_t bytes; /* usable */
         } large;
     };
     union {
-        char *ready;
         uint64_t shelf_link; /* of a slab on a shelf (heap/shelf.c) */
         size_t was_bytes;    /* of a freed span with LM_SPAN_WAS_BLOCK */
     };
     uint32_t object_bytes;
-    uint32_t head;
-    uint32_t countdown;
-    lm_span_id next;
+    lm_span_id next, prev; /* in a list of slabs or spans */
     uint16_t carved;
     uint8_t kind;
     uint8_t size_class;

@@ -44,7 +44,7 @@ static void slab_reorder(struct lm_span *slab, const uint8_t *page_state, size_t
     size_t size = lm_slab_object_size(slab);
     unsigned shift = page_shift();
 
-    slab->head = 0;
+    lm_slab_annex(slab)->head = 0;
     for (int there = 0; there <= 1; there++)
         for (uint32_t n = slab->carved; n > 0; n--)
             if (lm_slab_is_home(slab, n) && object_is_whole(slab, first + (n - 1) * size, shift, page_state) == there)
@@ -107,7 +107,7 @@ size_t lm_slab_punch(struct lm_span *slab)
 void lm_slab_look(struct lm_span *slab, enum lm_look look, struct lm_holes *holes)
 {
     struct lm_annex *annex = lm_slab_annex(slab);
-    unsigned live = slab->countdown, free_objects = slab->carved - live;
+    unsigned live = annex->countdown, free_objects = slab->carved - live;
     unsigned quarter = (unsigned)(slab->granules * LM_GRANULE / 4 >> page_shift());
     bool idle = annex->seen_free == free_objects;
 

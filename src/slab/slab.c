@@ -18,7 +18,7 @@ static uint32_t remote_count(uint32_t word)
 
 static size_t slab_annex_bytes(unsigned size_class)
 {
-    return sizeof(struct lm_annex) + (lm_class[size_class].capacity + 1u) * sizeof(uint16_t);
+    return offsetof(struct lm_annex, link) + (lm_class[size_class].capacity + 1u) * sizeof(uint16_t);
 }
 
 /* Memory for a slab. Of several granules often only an object or two is ever used; so the first of its class takes no
@@ -52,7 +52,7 @@ static struct lm_meta_piece *slab_clean_annex(struct lm_annex *annex, unsigned s
 {
     struct lm_meta_piece *piece = (struct lm_meta_piece *)(void *)annex;
 
-    __builtin_memset(annex, 0, sizeof *annex + (carved + 1u) * sizeof(uint16_t));
+    __builtin_memset(annex, 0, offsetof(struct lm_annex, link) + (carved + 1u) * sizeof(uint16_t));
     piece->bytes = slab_annex_bytes(size_class);
     return piece;
 }
@@ -70,7 +70,9 @@ static void slab_make(
     slab->magic = class->magic;
     slab->origin = (char *)lm_span_start(slab) + colour % class->colours * class->colour_step - class->size;
     slab->object_bytes = class->size;
-    slab->countdown = LM_COUNT_IDLE;
+    annex->origin = slab->origin;
+    annex->object_bytes = class->size;
+    annex->countdown = LM_COUNT_IDLE;
     slab->size_class = (uint8_t)size_class;
     slab->flags = zeroed ? LM_SLAB_ZEROED : 0;
     /* release: whoever finds the annex, in a fork's child, finds how long it is */
@@ -166,6 +168,15 @@ static void slab_populate(const struct lm_span *slab, const char *from, const ch
         lm_os_populate(first, bytes);
 }
 
+/* Makes `head` the first of the list, 0: none. */
+static void slab_set_head(struct lm_span *slab, uint32_t head)
+{
+    struct lm_annex *annex = lm_slab_annex(slab);
+
+    annex->head = head;
+    annex->ready = lm_slab_object(slab, head);
+}
+
 bool lm_slab_carve(struct lm_span *slab, unsigned most)
 {
     size_t size = lm_slab_object_size(slab), step = slab_step(slab);
@@ -174,7 +185,7 @@ bool lm_slab_carve(struct lm_span *slab, unsigned most)
     unsigned first = slab->carved + 1u, left = lm_slab_capacity(slab) - slab->carved;
     unsigned last = slab->carved + (unsigned)lm_min(((size_t)(step_end - from) + size - 1) / size, lm_min(left, most));
 
-    if (LM_UNLIKELY(slab->head))
+    if (LM_UNLIKELY(lm_slab_annex(slab)->head))
         lm_slab_die_twice(slab, 0);
     if (left == 0)
         return false;
@@ -183,8 +194,7 @@ bool lm_slab_carve(struct lm_span *slab, unsigned most)
     for (unsigned n = first; n < last; n++)
         lm_slab_set_link(slab, n, (uint16_t)(n + 1));
     __atomic_store_n(&slab->carved, (uint16_t)last, __ATOMIC_RELEASE); /* pairs with lm_slab_count_free */
-    slab->head = first;
-    lm_slab_get_ready(slab);
+    slab_set_head(slab, first);
     return true;
 }
 
@@ -192,7 +202,7 @@ void *lm_slab_carve_one(struct lm_span *slab, bool *zeroed)
 {
     unsigned n = slab->carved + 1u;
 
-    if (LM_UNLIKELY(slab->head))
+    if (LM_UNLIKELY(lm_slab_annex(slab)->head))
         lm_slab_die_twice(slab, 0);
     if (n > lm_slab_capacity(slab))
         return NULL;
@@ -205,16 +215,16 @@ void *lm_slab_carve_one(struct lm_span *slab, bool *zeroed)
 void lm_slab_renew(struct lm_span *slab)
 {
     __builtin_memset(slab->link, 0, (slab->carved + 1u) * sizeof slab->link[0]);
-    slab->head = 0;
+    lm_slab_annex(slab)->head = 0;
     lm_slab_unlook(slab);
-    slab->countdown = LM_COUNT_IDLE;
+    lm_slab_annex(slab)->countdown = LM_COUNT_IDLE;
     slab->flags = 0;
     __atomic_store_n(&slab->carved, 0, __ATOMIC_RELEASE);
 }
 
 void lm_slab_rebuild(struct lm_span *slab)
 {
-    slab->head = 0;
+    lm_slab_annex(slab)->head = 0;
     for (unsigned n = slab->carved; n > 0; n--)
         if (lm_slab_is_home(slab, n))
             lm_slab_push(slab, n, lm_slab_object(slab, n));
@@ -231,9 +241,9 @@ void lm_slab_die_twice(const struct lm_span *slab, uint64_t n)
         lm_slab_object(slab, (uint32_t)n), size, advice);
 }
 
-unsigned lm_slab_bring(struct lm_span *slab, bool delivered)
+unsigned lm_slab_collect(struct lm_span *slab, bool delivered)
 {
-    uint32_t *remote = &lm_slab_annex(slab)->remote, word, head = slab->head, n;
+    uint32_t *remote = &lm_slab_annex(slab)->remote, word, head = lm_slab_annex(slab)->head, n;
     unsigned count = 0;
 
     if (!delivered && __atomic_load_n(remote, __ATOMIC_RELAXED) <= LM_MAILED)
@@ -253,15 +263,7 @@ unsigned lm_slab_bring(struct lm_span *slab, bool delivered)
     }
     if (LM_UNLIKELY(count != remote_count(word))) /* it led into another's chain, or out of one's own */
         lm_slab_die_twice(slab, 0);
-    slab->head = head;
-    return count;
-}
-
-unsigned lm_slab_collect(struct lm_span *slab, bool delivered)
-{
-    unsigned count = lm_slab_bring(slab, delivered);
-
-    lm_slab_get_ready(slab);
+    slab_set_head(slab, head);
     return count;
 }
 
@@ -282,7 +284,7 @@ unsigned lm_slab_list_length(const struct lm_span *slab)
 {
     unsigned count = 0;
 
-    for (uint32_t n = slab->head; n && n < LM_AWAY; n = lm_slab_link(slab, n))
+    for (uint32_t n = lm_slab_annex(slab)->head; n && n < LM_AWAY; n = lm_slab_link(slab, n))
         count++;
     return count;
 }
@@ -311,11 +313,12 @@ static int slab_check_remote(const struct lm_span *slab)
 int lm_slab_check(const struct lm_span *slab)
 {
     const struct lm_class *class = &lm_class[slab->size_class];
+    const struct lm_annex *annex = lm_slab_annex(slab);
     unsigned count = 0, free_objects = lm_slab_count_free(slab);
 
     if (slab->carved > class->capacity || slab->object_bytes != class->size)
         return __LINE__;
-    for (uint32_t n = slab->head; n; n = lm_slab_link(slab, n), count++)
+    for (uint32_t n = annex->head; n; n = lm_slab_link(slab, n), count++)
         if (n > slab->carved || count == free_objects || !lm_slab_is_home(slab, n))
             return __LINE__;
     if (count != free_objects || !lm_slab_is_home(slab, 0))
@@ -323,11 +326,13 @@ int lm_slab_check(const struct lm_span *slab)
     for (uint32_t n = slab->carved + 1u; n <= class->capacity; n++)
         if (!lm_slab_is_home(slab, n))
             return __LINE__;
-    if (slab->kind == LM_SLAB_CURRENT && slab->head && slab->ready != lm_slab_object(slab, slab->head))
+    if (annex->origin != slab->origin || annex->object_bytes != slab->object_bytes)
         return __LINE__;
-    if (slab->kind == LM_SLAB_PARTIAL && slab->countdown + count != slab->carved)
+    if (annex->head && annex->ready != lm_slab_object(slab, annex->head))
         return __LINE__;
-    if (slab->kind == LM_SLAB_FULL && (slab->carved != class->capacity || slab->countdown == 0))
+    if (slab->kind == LM_SLAB_PARTIAL && annex->countdown + count != slab->carved)
+        return __LINE__;
+    if (slab->kind == LM_SLAB_FULL && (slab->carved != class->capacity || annex->countdown == 0))
         return __LINE__;
     return slab_check_remote(slab);
 }

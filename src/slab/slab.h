@@ -7,7 +7,8 @@
  *   | colour | object 1 | object 2 | ... | object capacity | rest |
  *   ^ start  ^ origin + size       ^ origin + (carved + 1) * size
  *
- * The list of free objects is kept out of line, by number, in the slab's annex:
+ * The list of free objects is kept out of line, by number, in the slab's annex, where it has a line of its own, which the links
+ * begin in. The descriptor is not written by malloc or free: other threads read it at each free of a block that is not theirs.
  *
  *   head       the first free object, 0: none
  *   ready      where it lies
@@ -71,14 +72,21 @@ enum {
 
 /* What a slab needs beside its descriptor: bookkeeping memory that comes and goes with it. */
 struct lm_annex {
-    uint32_t remote; /* atomic; written by other threads */
+    /* written by other threads, or rarely */
+    uint32_t remote; /* atomic */
     lm_span_id mail_next;
-    lm_span_id prev;
     uint16_t seen_free, punched_free; /* objects, at the last lm_slab_look, and when it last returned pages */
     /* once the slab is being freed: the next annex, and what the descriptor said */
     uint16_t parting_class, parting_carved;
     struct lm_annex *parting;
-    uint16_t link[] __attribute__((aligned(LM_CACHE_LINE))); /* capacity + 1 */
+
+    /* the list: all that malloc reads or writes, and all that a free by the owner writes */
+    uint32_t head __attribute__((aligned(LM_CACHE_LINE)));
+    uint32_t countdown;
+    char *ready;
+    char *origin;          /* as in the descriptor */
+    uint32_t object_bytes; /* the same */
+    uint16_t link[];       /* capacity + 1 */
 };
 
 /* The number of the object that starts at p, which lies in the slab's span; false: none starts there. An offset n is a
@@ -108,21 +116,36 @@ LM_INLINE bool lm_slab_holds(const struct lm_span *slab, const void *p)
     return lm_slab_number(slab, p, &n) && n - 1 < __atomic_load_n(&slab->carved, __ATOMIC_RELAXED);
 }
 
+LM_INLINE struct lm_annex *lm_links_annex(uint16_t *links)
+{
+    return LM_CONTAINER(links, struct lm_annex, link);
+}
+
 LM_INLINE struct lm_annex *lm_slab_annex(const struct lm_span *slab)
 {
-    return LM_CONTAINER(slab->link, struct lm_annex, link);
+    return lm_links_annex(slab->link);
 }
 
 /* Links have one writer at a time, who owns the object; relaxed, because what belongs together is handed over by the
  * remote list's word, or by the program. */
+LM_INLINE uint16_t lm_links_get(const uint16_t *links, uint64_t n)
+{
+    return __atomic_load_n(&links[n], __ATOMIC_RELAXED);
+}
+
+LM_INLINE void lm_links_set(uint16_t *links, uint64_t n, uint16_t link)
+{
+    __atomic_store_n(&links[n], link, __ATOMIC_RELAXED);
+}
+
 LM_INLINE uint16_t lm_slab_link(const struct lm_span *slab, uint64_t n)
 {
-    return __atomic_load_n(&slab->link[n], __ATOMIC_RELAXED);
+    return lm_links_get(slab->link, n);
 }
 
 LM_INLINE void lm_slab_set_link(struct lm_span *slab, uint64_t n, uint16_t link)
 {
-    __atomic_store_n(&slab->link[n], link, __ATOMIC_RELAXED);
+    lm_links_set(slab->link, n, link);
 }
 
 /* True when the object that starts at p is free, at home or on its way there. */
@@ -161,41 +184,62 @@ LM_INLINE bool lm_slab_is_made(const struct lm_span *span)
     return span->kind >= LM_SLAB_CURRENT && span->link;
 }
 
-/* Makes `ready` fit the head; what is said when there is none does not matter. */
-LM_INLINE void lm_slab_get_ready(struct lm_span *slab)
-{
-    __atomic_store_n(&slab->ready, (char *)lm_slab_object(slab, slab->head), __ATOMIC_RELAXED);
-}
-
 /* Takes the first object of the list; NULL: it is empty, or ends in a link that is away. */
-LM_INLINE void *lm_slab_pop(struct lm_span *slab)
+LM_INLINE void *lm_links_pop(uint16_t *links)
 {
-    uint64_t n = slab->head;
-    char *p = slab->ready, *next;
+    struct lm_annex *annex = lm_links_annex(links);
+    uint64_t n = annex->head;
+    char *p = annex->ready, *next;
     uint32_t link;
 
     if (LM_UNLIKELY((int16_t)n <= 0)) /* away is negative */
         return NULL;
-    link = lm_slab_link(slab, n);
-    slab->head = link;
-    next = lm_slab_object(slab, link);
-    lm_slab_set_link(slab, n, LM_LIVE);
+    link = lm_links_get(links, n);
+    annex->head = link;
+    next = annex->origin + link * annex->object_bytes;
+    __asm__("" : "+r"(n)); /* or the compiler spends an instruction on keeping the link's place */
+    lm_links_set(links, n, LM_LIVE);
     lm_prefetch_write(next);
     __asm__(""
             : "+r"(p)
             : "r"(next)); /* both are there now; so the compiler has p where it is returned, and moves neither */
-    slab->ready = next;
+    annex->ready = next;
     if (!p)
         __builtin_unreachable(); /* spares the caller a branch */
     return p;
 }
 
+LM_INLINE void *lm_slab_pop(struct lm_span *slab)
+{
+    return lm_links_pop(slab->link);
+}
+
 /* Puts object n, which is live and starts at p, into the list; the countdown is the caller's matter. */
+LM_INLINE void lm_links_push(uint16_t *links, uint64_t n, void *p)
+{
+    struct lm_annex *annex = lm_links_annex(links);
+
+    lm_links_set(links, n, (uint16_t)annex->head);
+    annex->head = (uint32_t)n;
+    annex->ready = p;
+}
+
 LM_INLINE void lm_slab_push(struct lm_span *slab, uint64_t n, void *p)
 {
-    lm_slab_set_link(slab, n, (uint16_t)slab->head);
-    slab->head = (uint32_t)n;
-    slab->ready = p;
+    lm_links_push(slab->link, n, p);
+}
+
+/* The same for a free by the owner, which is counted; true: the countdown is 0, and lm_heap_push_zero is due. */
+LM_INLINE bool lm_links_free(uint16_t *links, uint64_t n, void *p)
+{
+    __asm__("" : "+r"(links)); /* or the compiler spends an instruction on keeping the link's place */
+    lm_links_push(links, n, p);
+    return --lm_links_annex(links)->countdown == 0;
+}
+
+LM_INLINE bool lm_slab_count(struct lm_span *slab)
+{
+    return --lm_slab_annex(slab)->countdown == 0;
 }
 
 /* The same for the object that starts at p. */
@@ -234,7 +278,6 @@ _Noreturn void lm_slab_die_twice(const struct lm_span *slab, uint64_t n) LM_COLD
 /* Makes free what other threads freed, proving every link. Returns how many. With `delivered` the caller holds the
  * mailed bit and gives it up. Dies with a report when an object has been freed twice. */
 unsigned lm_slab_collect(struct lm_span *slab, bool delivered);
-unsigned lm_slab_bring(struct lm_span *slab, bool delivered); /* the same, but `ready` is somebody else's */
 
 /* Pushes a chain of `count` objects `head`..`tail` that are away. True when the caller has thereby taken the mailed bit, and must
  * deliver the slab to its owner. */

@@ -175,7 +175,7 @@ static void empty_slab_on_its_way_is_released(void **state)
     for (int i = 0; i < count; i++)
         lm_heap_free(mine[i]);
     assert_int_equal(slab->kind, LM_SLAB_PARTIAL);
-    assert_int_equal(slab->countdown, 0);
+    assert_int_equal(lm_slab_annex(slab)->countdown, 0);
     assert_int_equal(pthread_create(&thread, NULL, have_heap, NULL), 0);
     while (!__atomic_load_n(&go, __ATOMIC_ACQUIRE))
         sched_yield();
@@ -311,7 +311,7 @@ static void slabs_are_made(void)
     lm_config.prefault_bytes = LM_GRANULE;
     while (slabs < MORE && count < MOST) {
         const struct lm_span *slab = heap->current[lm_class_for(SIZE)];
-        bool steps = slab->head == 0 && slab->carved == OBJECTS && (slabs || heap->ahead);
+        bool steps = lm_slab_annex(slab)->head == 0 && slab->carved == OBJECTS && (slabs || heap->ahead);
 
         slabs += steps;
         if (steps && !stepped_in_child)

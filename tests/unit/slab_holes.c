@@ -78,7 +78,7 @@ static void check_order(const struct lm_span *slab)
     size_t page = lm_os_page_size();
     bool holes = false;
 
-    for (uint32_t n = slab->head; n; n = lm_slab_link(slab, n)) {
+    for (uint32_t n = lm_slab_annex(slab)->head; n; n = lm_slab_link(slab, n)) {
         char *from = (char *)lm_align_down((uintptr_t)lm_slab_object(slab, n), page);
         char *to = (char *)lm_slab_object(slab, n) + lm_slab_object_size(slab);
         unsigned char present[512];
@@ -130,7 +130,7 @@ static void thin(struct lm_span *slab, unsigned keep)
     for (uint32_t n = 1; n <= slab->carved; n++)
         if (live[n] && n % keep != 0) {
             give(slab, n);
-            slab->countdown--;
+            lm_slab_annex(slab)->countdown--;
         }
 }
 
@@ -158,11 +158,11 @@ static void looks_before_it_punches(void **state)
     while (take(slab))
         alive++;
     slab->kind = LM_SLAB_PARTIAL;
-    slab->countdown = (uint16_t)alive;
+    lm_slab_annex(slab)->countdown = (uint16_t)alive;
     assert_int_equal(look(slab, LM_LOOK_ALL), 0); /* full */
     for (uint32_t n = 1; n <= 24; n++) {
         give(slab, n);
-        slab->countdown--;
+        lm_slab_annex(slab)->countdown--;
         assert_int_equal(look(slab, LM_LOOK_IDLE), 0); /* not known to be idle */
         assert_int_equal(look(slab, LM_LOOK_NEED), 0); /* nor nearly empty */
     }
@@ -171,7 +171,7 @@ static void looks_before_it_punches(void **state)
     assert_int_equal(look(slab, LM_LOOK_ALL), 0);
     check_pages(slab, true);
     give(slab, 25);
-    slab->countdown--;
+    lm_slab_annex(slab)->countdown--;
     assert_int_equal(look(slab, LM_LOOK_NEED), 0); /* one object is not seven in eight */
     thin(slab, 16);
     assert_true(look(slab, LM_LOOK_NEED) > 0);
@@ -183,7 +183,7 @@ static void looks_before_it_punches(void **state)
     while (take(slab))
         ;
     slab->kind = LM_SLAB_PARTIAL;
-    slab->countdown = slab->carved;
+    lm_slab_annex(slab)->countdown = slab->carved;
     thin(slab, 16);
     assert_true(look(slab, LM_LOOK_ALL) > 0);
     check_pages(slab, true);
@@ -210,7 +210,7 @@ static void slabs_share_a_call(void **state)
             while (take(slab[i]))
                 ;
             slab[i]->kind = LM_SLAB_PARTIAL;
-            slab[i]->countdown = slab[i]->carved;
+            lm_slab_annex(slab[i])->countdown = slab[i]->carved;
             thin(slab[i], 17);
             memcpy(lives[i], live, sizeof live);
         }

@@ -143,7 +143,7 @@ static void takes_what_is_free(void **state)
             }
         }
         if (unit_below(&seed, 50) == 0) {
-            slab->head = 0;
+            lm_slab_annex(slab)->head = 0;
             lm_slab_rebuild(slab);
         }
         assert_int_equal(lm_slab_count_free(slab), slab->carved - live);
