@@ -20,7 +20,8 @@ struct huge_block {
     uintptr_t start; /* 0: empty */
     size_t bytes;    /* usable; 0: dead, the kernel would not unmap it yet */
     size_t mapped;
-    bool soiled; /* dead, and the kernel would not take its memory either */
+    bool soiled;    /* dead, and the kernel would not take its memory either */
+    bool uncharged; /* it came from an arena, and the kernel does not weigh what it maps against what memory there is */
 };
 
 enum { HUGE_FIRST_SLOTS = 128, HUGE_LATELY = 16 };
@@ -69,7 +70,7 @@ static bool huge_reserve(void)
             *huge_slot(old[i].start) = old[i];
     bytes = lm_align_up(old_slots * sizeof *old, lm_os_page_size());
     if (old && !lm_os_unmap(old, bytes)) {
-        *huge_slot((uintptr_t)old) = (struct huge_block){(uintptr_t)old, 0, bytes, true};
+        *huge_slot((uintptr_t)old) = (struct huge_block){.start = (uintptr_t)old, .mapped = bytes, .soiled = true};
         huge_count++;
         huge_dead++;
     }
@@ -198,6 +199,12 @@ enum {
     STEP_MOST = 1 << 30,
 };
 
+/* More than there is memory for: the kernel is to say whether the process may have that, and does where it charges for it. */
+static bool huge_is_too_much(const struct huge_block *block, size_t bytes)
+{
+    return block->uncharged && bytes > lm_os_memory_limit();
+}
+
 /* Address space for a block that has grown: an eighth more, or twice what it grew by, at most as much as it has or a gibibyte, so that
  * one that grows by a half is remapped at every other step. Where it is to have huge pages, whole ones, for the kernel then places it at the beginning of one;
  * the last may stay partly empty, which is little of 8 MiB. */
@@ -245,6 +252,22 @@ void *lm_huge_malloc(size_t bytes, size_t from, size_t align)
     return (void *)block.start;
 }
 
+void *lm_huge_take(struct lm_span *span, size_t bytes)
+{
+    size_t from = span->large.bytes;
+    struct huge_block block = {.bytes = bytes, .mapped = bytes + huge_spare(from, bytes), .uncharged = true};
+
+    if (huge_is_wanted(bytes, LM_HUGE_PAGE) || huge_is_too_much(&block, bytes) || !huge_promise())
+        return NULL;
+    block.start = (uintptr_t)lm_span_move(span, block.mapped);
+    if (!block.start) {
+        huge_forgo();
+        return NULL;
+    }
+    huge_insert(block);
+    return (void *)block.start;
+}
+
 bool lm_huge_free(void *p)
 {
     struct huge_block block;
@@ -282,6 +305,10 @@ void *lm_huge_resize(void *p, size_t size)
 
     if (!huge_find((uintptr_t)p, &block, true))
         return NULL;
+    if (huge_is_too_much(&block, bytes)) {
+        huge_insert(block);
+        return NULL;
+    }
     if (bytes > block.mapped) {
         spare = huge_spare(block.bytes, bytes);
         q = lm_os_remap(p, block.mapped, bytes + spare, true);

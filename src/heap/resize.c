@@ -4,12 +4,20 @@
  *   large         shrinks in place; grows in place into free granules behind it; else moves
  *   huge          mremap, which moves pages instead of copying them; a copy where that is refused
  *
- * A large block that outgrows its place becomes huge, because a block that has grown once will grow again: its
- * next steps then move page tables, not bytes, and the peak does not hold the block twice. */
+ * A large block that outgrows its place becomes huge, because a block that has grown once will grow again: this
+ * step and the next then move page tables, not bytes, and the peak does not hold the block twice. */
 #include "heap/room.h"
 
 #include <errno.h>
 #include <string.h>
+
+static void resize_count(size_t old_bytes, size_t size, size_t bytes)
+{
+    if (lm_config.stats) {
+        lm_count_free(old_bytes);
+        lm_count_malloc(size, bytes);
+    }
+}
 
 static void *resize_move(void *p, size_t old_bytes, size_t size, bool to_huge)
 {
@@ -32,7 +40,19 @@ static void *resize_move(void *p, size_t old_bytes, size_t size, bool to_huge)
     return q;
 }
 
-/* A large span that stays large. */
+/* A large span that becomes a huge block. */
+static void *resize_to_huge(struct lm_span *span, void *p, size_t size)
+{
+    size_t old_bytes = span->large.bytes, bytes = lm_align_up(size, lm_os_page_size());
+    void *q = lm_huge_take(span, bytes);
+
+    if (!q)
+        return resize_move(p, old_bytes, size, true);
+    resize_count(old_bytes, size, bytes);
+    return q;
+}
+
+/* A large span that stays large, or outgrows its place. */
 static void *resize_large(struct lm_span *span, void *p, size_t size)
 {
     size_t bytes = lm_align_up(size, lm_os_page_size());
@@ -41,11 +61,10 @@ static void *resize_large(struct lm_span *span, void *p, size_t size)
     if (granules < span->granules)
         lm_span_shrink(span, granules);
     else if (granules > span->granules && !lm_span_grow(span, granules))
-        return resize_move(p, span->large.bytes, size, size >= lm_config.remap_bytes && !lm_config.reserve_bytes);
-    if (lm_config.stats) {
-        lm_count_free(span->large.bytes);
-        lm_count_malloc(size, bytes);
-    }
+        return size >= lm_config.remap_bytes && !lm_config.reserve_bytes
+            ? resize_to_huge(span, p, size)
+            : resize_move(p, span->large.bytes, size, false);
+    resize_count(span->large.bytes, size, bytes);
     span->large.bytes = bytes;
     return p;
 }
@@ -74,7 +93,8 @@ void *lm_heap_realloc(void *p, size_t size)
     if (lm_span_kind(span) == LM_LARGE) {
         if (size > lm_config.slab_max_bytes && size <= lm_config.large_bytes)
             return resize_large(span, p, size);
-        return resize_move(p, span->large.bytes, size, size > lm_config.large_bytes);
+        return size > lm_config.large_bytes ? resize_to_huge(span, p, size)
+                                            : resize_move(p, span->large.bytes, size, false);
     }
     bytes = lm_slab_object_size(span);
     if (size <= bytes && size >= bytes / 2)

@@ -166,10 +166,12 @@ int lm_shelves_check(void);
 /* -- large.c, huge.c -- */
 void *lm_large_malloc(size_t size, size_t align, bool *zeroed);
 void *lm_huge_malloc(size_t bytes, size_t from, size_t align); /* from: what it has grown from; 0: it did not grow */
-bool lm_huge_free(void *p);                                    /* false: no huge block starts there */
-void lm_huge_bury(void);                                       /* tries again to unmap what the kernel refused to */
-size_t lm_huge_usable(const void *p);                          /* 0: no huge block starts there */
-void *lm_huge_resize(void *p, size_t size);                    /* NULL: could not; the block is as it was */
+/* The block of a large span, its memory moved into a mapping of its own of `bytes`; NULL: it cannot be, and is as it was. */
+void *lm_huge_take(struct lm_span *span, size_t bytes);
+bool lm_huge_free(void *p);                 /* false: no huge block starts there */
+void lm_huge_bury(void);                    /* tries again to unmap what the kernel refused to */
+size_t lm_huge_usable(const void *p);       /* 0: no huge block starts there */
+void *lm_huge_resize(void *p, size_t size); /* NULL: could not; the block is as it was */
 enum lm_huge_place { LM_HUGE_OUTSIDE, LM_HUGE_INSIDE, LM_HUGE_FREED };
 /* Of a pointer that starts no huge block; and how large the block is or was, 0 when that is forgotten. */
 enum lm_huge_place lm_huge_place(const void *p, size_t *bytes);

@@ -19,6 +19,7 @@ bool __real_lm_os_commit(void *p, size_t bytes);
 void *__real_lm_os_map(size_t bytes, size_t align);
 bool __real_lm_os_unmap(void *p, size_t bytes);
 void *__real_lm_os_remap(void *p, size_t old_bytes, size_t new_bytes, bool may_move);
+void *__real_lm_os_detach(void *p, size_t bytes);
 bool __real_lm_os_purge(void *p, size_t bytes);
 void __real_lm_os_advise_huge(void *p, size_t bytes);
 bool __real_lm_os_populate(void *p, size_t bytes);
@@ -33,6 +34,7 @@ bool __wrap_lm_os_commit(void *p, size_t bytes);
 void *__wrap_lm_os_map(size_t bytes, size_t align);
 bool __wrap_lm_os_unmap(void *p, size_t bytes);
 void *__wrap_lm_os_remap(void *p, size_t old_bytes, size_t new_bytes, bool may_move);
+void *__wrap_lm_os_detach(void *p, size_t bytes);
 bool __wrap_lm_os_purge(void *p, size_t bytes);
 size_t __wrap_lm_os_purge_vector(const struct lm_os_range *ranges, size_t count);
 bool __wrap_lm_os_is_watched(void);
@@ -183,6 +185,14 @@ void *__wrap_lm_os_remap(void *p, size_t old_bytes, size_t new_bytes, bool may_m
         q = __real_lm_os_remap(p, old_bytes, new_bytes, may_move);
     if (q)
         fake_mapped += new_bytes - old_bytes;
+    return q;
+}
+
+void *__wrap_lm_os_detach(void *p, size_t bytes)
+{
+    void *q = fake_fails(LM_OS_REMAP, bytes) ? NULL : __real_lm_os_detach(p, bytes);
+
+    fake_mapped += q ? bytes : 0;
     return q;
 }
 

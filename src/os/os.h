@@ -33,6 +33,15 @@ bool lm_os_unmap(void *p, size_t bytes);
  * NULL (it is then unchanged). New pages read as zero. */
 void *lm_os_remap(void *p, size_t old_bytes, size_t new_bytes, bool may_move);
 
+/* Moves the memory of a range inside a mapping into a mapping of its own, of new_bytes (more than `bytes`), without copying it
+ * or faulting it in (move.c). The range stays mapped and reads as zero; the rest of the new mapping does, too. NULL, and nothing has
+ * changed: the kernel does not do it, or will not now. Keeps errno. */
+void *lm_os_move(void *p, size_t bytes, size_t new_bytes);
+
+/* The same into a mapping of the same size; NULL: ENOSYS, the kernel does not know how; EAGAIN, the pages are locked, and all of the mapping
+ * that they are in would not be any more; or another error of mremap. For move.c. */
+void *lm_os_detach(void *p, size_t bytes);
+
 /* Returns the memory behind a range now (MADV_DONTNEED); it stays mapped and reads as zero afterwards.
  * false when the kernel refused (locked pages): the contents are then unspecified. */
 bool lm_os_purge(void *p, size_t bytes);

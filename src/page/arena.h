@@ -29,6 +29,12 @@ LM_INLINE struct lm_span *lm_arena_span(const struct lm_arena *arena, uint32_t g
 struct lm_arena *lm_arena_of(const struct lm_span *span);
 uint32_t lm_arena_granule(const struct lm_arena *arena, const struct lm_span *span);
 
+/* True when huge pages may have been asked for below this granule. */
+LM_INLINE bool lm_arena_is_huge(const struct lm_arena *arena, uint32_t upto)
+{
+    return lm_config.huge_bytes && (size_t)(upto - arena->head) * LM_GRANULE > lm_config.huge_bytes;
+}
+
 /* Makes at least `granules` more granules writable and returns the first of exactly `granules` of them,
  * which are the caller's; what the step brought beyond goes to the buddy. 0 when the arena is full or the
  * kernel refuses. */

@@ -239,7 +239,7 @@ static void dirty_widen(const struct lm_arena *arena, uint32_t *from, uint32_t *
     enum { IN_HUGE_PAGE = LM_HUGE_PAGE / LM_GRANULE };
     size_t base = (uintptr_t)arena->base / LM_GRANULE;
 
-    if (!lm_config.huge_bytes || (size_t)(*to - arena->head) * LM_GRANULE <= lm_config.huge_bytes)
+    if (!lm_arena_is_huge(arena, *to))
         return;
     while ((base + *from) % IN_HUGE_PAGE && *from > lm_max(arena->head, arena->reserved) &&
         lm_buddy_is_free(&arena->buddy, *from - 1))

@@ -163,6 +163,10 @@ bool lm_span_grow(struct lm_span *span, uint32_t granules);
 /* Gives back all but the first `granules` of a span. */
 void lm_span_shrink(struct lm_span *span, uint32_t granules);
 
+/* Moves the memory of a LARGE span of everybody's arenas to a mapping of its own, of new_bytes (more than the span has), and gives
+ * the span back, clean; its address. NULL, and the span is as it was: it cannot be moved. */
+void *lm_span_move(struct lm_span *span, size_t new_bytes);
+
 /* Returns dirty memory to the OS now, down to keep_bytes; the bytes returned. */
 size_t lm_page_purge(size_t keep_bytes);
 

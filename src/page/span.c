@@ -154,9 +154,9 @@ static void span_release(struct lm_arena *arena, uint32_t first, uint32_t granul
     lm_dirty_add(arena, first + held, granules - held);
 }
 
-static void span_end(struct lm_span *span)
+/* Makes the descriptors those of no span. */
+static void span_forget(struct lm_span *span)
 {
-    struct lm_arena *arena = lm_arena_of(span);
     uint32_t granules = span->granules;
     size_t bytes = span->kind == LM_LARGE ? span->large.bytes : span->object_bytes;
 
@@ -164,6 +164,14 @@ static void span_end(struct lm_span *span)
         for (uint32_t i = 1; i < granules; i++)
             lm_span_set_kind(&span[i], LM_FREE); /* were CONT */
     *span = (struct lm_span){.flags = LM_SPAN_WAS_BLOCK, .was_bytes = bytes};
+}
+
+static void span_end(struct lm_span *span)
+{
+    struct lm_arena *arena = lm_arena_of(span);
+    uint32_t granules = span->granules;
+
+    span_forget(span);
     span_release(arena, lm_arena_granule(arena, span), granules);
 }
 
@@ -186,6 +194,26 @@ void lm_span_free_all(lm_span_id first)
     }
     lm_dirty_tick(LM_TICK_FREE);
     lm_lock_release(&lm_page_lock);
+}
+
+void *lm_span_move(struct lm_span *span, size_t new_bytes)
+{
+    struct lm_arena *arena = lm_arena_of(span);
+    uint32_t first = lm_arena_granule(arena, span), granules = span->granules;
+    void *p = NULL;
+
+    LM_ASSERT(span->kind == LM_LARGE && new_bytes > granules * LM_GRANULE);
+    /* where huge pages were asked for, the mapping would have them, too */
+    if (!arena->group && first >= arena->reserved && !lm_arena_is_huge(arena, first + granules))
+        p = lm_os_move(lm_span_start(span), granules * LM_GRANULE, new_bytes);
+    if (!p)
+        return NULL;
+    lm_lock_take(&lm_page_lock);
+    span_forget(span);
+    lm_used_granules -= granules;
+    lm_buddy_free(&arena->buddy, first, granules);
+    lm_lock_release(&lm_page_lock);
+    return p;
 }
 
 struct lm_span *lm_span_cut(struct lm_span *span, uint32_t granules)

@@ -39,7 +39,8 @@ static void grows_by_halves(void **state)
     lm_fake_reset();
     for (size_t size = FIRST; size < MOST; size += size / 2, steps++)
         p = grow(p, size, size + size / 2);
-    assert_true(lm_fake_calls(LM_OS_MAP) + lm_fake_calls(LM_OS_REMAP) <= steps / 2 + 2); /* of which one is for the registry */
+    assert_true(
+        lm_fake_calls(LM_OS_MAP) + lm_fake_calls(LM_OS_REMAP) <= steps / 2 + 2); /* of which one is for the registry */
     lm_heap_free(p);
 }
 
@@ -77,6 +78,51 @@ static void does_without_spare(void **state)
     lm_heap_free(blocker);
 }
 
+/* A block that outgrows its place in the arena takes its memory along; its place is clean again, at once. */
+static void moves_out_of_the_arena(void **state)
+{
+    char *p = start(FIRST), *blocker = start(FIRST), *q;
+    struct lm_page_stats before, after;
+
+    (void)state;
+    memset(p, 7, FIRST);
+    lm_fake_reset();
+    lm_page_stats(&before);
+    q = grow(p, FIRST, 2 * FIRST);
+    lm_page_stats(&after);
+    assert_null(lm_span_of(q));
+    for (size_t i = 0; i < FIRST; i++)
+        assert_int_equal(q[i], 7);
+    assert_true(after.used_bytes < before.used_bytes);
+    if (lm_fake_calls(LM_OS_MAP) == 0) { /* as it is where the kernel moves memory; else it was copied */
+        assert_int_equal(after.dirty_bytes, before.dirty_bytes);
+        for (size_t i = 0; i < FIRST; i++)
+            assert_int_equal(p[i], 0);
+    }
+    assert_int_equal(lm_page_check(), 0);
+    assert_int_equal(lm_heap_check(), 0);
+    lm_heap_free(q);
+    lm_heap_free(blocker);
+}
+
+/* Whatever of it is refused, the block becomes larger, or stays as it is. */
+static void moves_or_is_copied(void **state)
+{
+    (void)state;
+    for (uint64_t n = 1; n <= 3; n++) {
+        char *p = start(FIRST), *blocker = start(FIRST);
+
+        lm_fake_reset();
+        lm_fake_fail_nth(LM_OS_REMAP, n);
+        p = grow(p, FIRST, 2 * FIRST);
+        lm_fake_reset();
+        assert_int_equal(lm_page_check(), 0);
+        assert_int_equal(lm_heap_check(), 0);
+        lm_heap_free(p);
+        lm_heap_free(blocker);
+    }
+}
+
 /* Sizes at the end of what there are: an error, not a wrap-around. */
 static void too_much_is_refused(void **state)
 {
@@ -97,7 +143,8 @@ static void too_much_is_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(grows_by_halves), cmocka_unit_test(grows_by_pages),
-        cmocka_unit_test(does_without_spare), cmocka_unit_test(too_much_is_refused)};
+        cmocka_unit_test(does_without_spare), cmocka_unit_test(moves_out_of_the_arena),
+        cmocka_unit_test(moves_or_is_copied), cmocka_unit_test(too_much_is_refused)};
 
     lm_heap_start();
     lm_heap_configure();
