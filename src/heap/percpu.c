@@ -423,11 +423,11 @@ void lm_percpu_decide(size_t threads)
     size_t most = __atomic_load_n(&percpu_threads_most, __ATOMIC_RELAXED);
 
     if (lm_config.cache == LM_CACHE_AUTO) {
-        if (!most) {
+        if (!most && threads > lm_config.cache_threads) { /* not before it matters: it is a call to the OS */
             most = lm_os_cpu_count() * lm_config.cache_threads;
             __atomic_store_n(&percpu_threads_most, most, __ATOMIC_RELAXED);
         }
-        want = threads > (on ? most / 2 : most); /* apart, so that a thread that comes and goes moves nothing */
+        want = most && threads > (on ? most / 2 : most); /* apart, so that a thread that comes and goes moves nothing */
     }
     want = want && percpu_may_be();
     if ((want == on && !(want && percpu_lacks_proof())) || !lm_lock_try(&lm_cpus_lock))
