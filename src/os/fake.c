@@ -28,6 +28,7 @@ uint64_t __real_lm_os_clock_ms(void);
 size_t __real_lm_os_memory_limit(void);
 size_t __real_lm_os_address_limit(void);
 bool __real_lm_rseq_prove(void);
+bool __real_lm_os_is_watched(void);
 
 void *__wrap_lm_os_reserve(size_t bytes, size_t align);
 bool __wrap_lm_os_commit(void *p, size_t bytes);
@@ -188,10 +189,15 @@ void *__wrap_lm_os_remap(void *p, size_t old_bytes, size_t new_bytes, bool may_m
     return q;
 }
 
+/* Where it is really not to be tried, as under an emulator, it is not, whatever the fake says of that. */
 void *__wrap_lm_os_detach(void *p, size_t bytes)
 {
-    void *q = fake_fails(LM_OS_REMAP, bytes) ? NULL : __real_lm_os_detach(p, bytes);
+    void *q = NULL;
 
+    if (__real_lm_os_is_watched())
+        errno = ENOSYS;
+    else if (!fake_fails(LM_OS_REMAP, bytes))
+        q = __real_lm_os_detach(p, bytes);
     fake_mapped += q ? bytes : 0;
     return q;
 }

@@ -78,31 +78,47 @@ static void does_without_spare(void **state)
     lm_heap_free(blocker);
 }
 
+/* One of the blocks that another follows too soon for it to become twice as large in place; its place in `block`. */
+static unsigned hemmed_in(char *block[], unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        block[i] = start(FIRST);
+    for (unsigned i = 0; i < count; i++)
+        for (unsigned j = 0; j < count; j++)
+            if (block[j] > block[i] && block[j] < block[i] + 2 * FIRST)
+                return i;
+    fail_msg("no two blocks near each other");
+    return 0;
+}
+
 /* A block that outgrows its place in the arena takes its memory along; its place is clean again, at once. */
 static void moves_out_of_the_arena(void **state)
 {
-    char *p = start(FIRST), *blocker = start(FIRST), *q;
+    enum { BLOCKS = 16 };
+    char *block[BLOCKS], *p, *q;
+    unsigned i = hemmed_in(block, BLOCKS);
     struct lm_page_stats before, after;
 
     (void)state;
+    p = block[i];
     memset(p, 7, FIRST);
     lm_fake_reset();
     lm_page_stats(&before);
-    q = grow(p, FIRST, 2 * FIRST);
+    q = block[i] = grow(p, FIRST, 2 * FIRST);
     lm_page_stats(&after);
     assert_null(lm_span_of(q));
-    for (size_t i = 0; i < FIRST; i++)
-        assert_int_equal(q[i], 7);
+    for (size_t at = 0; at < FIRST; at++)
+        assert_int_equal(q[at], 7);
     assert_true(after.used_bytes < before.used_bytes);
     if (lm_fake_calls(LM_OS_MAP) == 0) { /* as it is where the kernel moves memory; else it was copied */
         assert_int_equal(after.dirty_bytes, before.dirty_bytes);
-        for (size_t i = 0; i < FIRST; i++)
-            assert_int_equal(p[i], 0);
+        for (size_t at = 0; at < FIRST; at++)
+            assert_int_equal(p[at], 0);
     }
     assert_int_equal(lm_page_check(), 0);
     assert_int_equal(lm_heap_check(), 0);
-    lm_heap_free(q);
-    lm_heap_free(blocker);
+    for (i = 0; i < BLOCKS; i++)
+        lm_heap_free(block[i]);
 }
 
 /* Whatever of it is refused, the block becomes larger, or stays as it is. */
