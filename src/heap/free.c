@@ -131,8 +131,7 @@ size_t lm_heap_usable(const void *p)
 /* Into the caller's own slab. */
 static void free_local(struct lm_span *slab, void *p)
 {
-    lm_slab_put(slab, p);
-    if (lm_slab_count(slab))
+    if (lm_slab_put(slab, p))
         lm_heap_push_zero(slab);
 }
 

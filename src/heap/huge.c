@@ -326,10 +326,7 @@ void *lm_huge_resize(void *p, size_t size)
         else
             bytes = block.bytes; /* it stays as it was, which is enough */
     }
-    if (lm_config.stats) {
-        lm_count_free(block.bytes);
-        lm_count_malloc(size, bytes);
-    }
+    lm_count_resize(block.bytes, size, bytes);
     block.start = (uintptr_t)q;
     block.bytes = bytes;
     huge_insert(block);

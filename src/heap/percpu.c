@@ -201,8 +201,7 @@ void lm_cpu_give(struct lm_cpu *cpu, const void *p)
         lm_remote_gather(&cpu->heap, slab, n);
         return;
     }
-    lm_slab_push(slab, n, lm_slab_object(slab, n));
-    if (lm_slab_count(slab))
+    if (lm_links_free(slab->link, n, lm_slab_object(slab, n)))
         lm_heap_push_zero(slab);
 }
 

@@ -149,8 +149,7 @@ LM_INLINE bool lm_private_push(struct lm_span *slab, void *p)
     done = lm_slab_link(slab, n) == LM_LIVE && lm_slab_annex(slab)->countdown != 1 && credit <= heap->most;
     if (LM_LIKELY(done)) {
         __atomic_store_n(&heap->credit, credit, __ATOMIC_RELAXED);
-        lm_slab_push(slab, n, p);
-        lm_slab_count(slab);
+        lm_links_free(slab->link, n, p);
     }
     lm_bias_out();
     return done;

@@ -208,9 +208,8 @@ void lm_private_free(struct lm_span *span, void *p)
         lm_span_free(span);
     } else {
         bytes = lm_slab_object_size(span);
-        lm_slab_put(span, p);
         span->flags &= (uint8_t)~LM_SLAB_SWEPT;
-        if (lm_slab_count(span))
+        if (lm_slab_put(span, p))
             lm_heap_push_zero(span);
     }
     if (!heap->uncounted)
@@ -242,10 +241,8 @@ static bool private_resize_large(struct lm_private *heap, struct lm_span *span, 
     else if (!heap->uncounted && !done)
         credit_return(heap, bytes - old);
     lm_bias_leave(&heap->bias);
-    if (done && lm_config.stats) {
-        lm_count_free(old);
-        lm_count_malloc(size, bytes);
-    }
+    if (done)
+        lm_count_resize(old, size, bytes);
     return done;
 }
 

@@ -11,14 +11,6 @@
 #include <errno.h>
 #include <string.h>
 
-static void resize_count(size_t old_bytes, size_t size, size_t bytes)
-{
-    if (lm_config.stats) {
-        lm_count_free(old_bytes);
-        lm_count_malloc(size, bytes);
-    }
-}
-
 static void *resize_move(void *p, size_t old_bytes, size_t size, bool to_huge)
 {
     void *q = NULL;
@@ -48,7 +40,7 @@ static void *resize_to_huge(struct lm_span *span, void *p, size_t size)
 
     if (!q)
         return resize_move(p, old_bytes, size, true);
-    resize_count(old_bytes, size, bytes);
+    lm_count_resize(old_bytes, size, bytes);
     return q;
 }
 
@@ -64,7 +56,7 @@ static void *resize_large(struct lm_span *span, void *p, size_t size)
         return size >= lm_config.remap_bytes && !lm_config.reserve_bytes
             ? resize_to_huge(span, p, size)
             : resize_move(p, span->large.bytes, size, false);
-    resize_count(span->large.bytes, size, bytes);
+    lm_count_resize(span->large.bytes, size, bytes);
     span->large.bytes = bytes;
     return p;
 }

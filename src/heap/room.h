@@ -184,6 +184,14 @@ struct lm_span *lm_block_span(const void *p, const char *verb);
 /* -- count.c -- */
 void lm_count_malloc(size_t requested, size_t given);
 void lm_count_free(size_t given);
+/* A block that was resized without either, when anybody counts. */
+LM_INLINE void lm_count_resize(size_t old_given, size_t requested, size_t given)
+{
+    if (lm_config.stats) {
+        lm_count_free(old_given);
+        lm_count_malloc(requested, given);
+    }
+}
 int lm_heap_check_slabs(const struct lm_heap *heap); /* 0, or the line of the invariant that its slabs break */
 
 extern struct lm_heap *lm_heaps; /* the registry: atomic first, then ->next */

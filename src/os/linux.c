@@ -140,19 +140,21 @@ void *lm_os_remap(void *p, size_t old_bytes, size_t new_bytes, bool may_move)
 void *lm_os_detach(void *p, size_t bytes)
 {
     /* advice that changes no contents, and is refused where pages are locked */
-    bool loose = madvise(p, lm_os_page_size(), MADV_COLD) == 0, done;
-    void *q = loose ? mremap(p, bytes, bytes, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, NULL) : MAP_FAILED;
+    bool loose = madvise(p, lm_os_page_size(), MADV_COLD) == 0;
+    void *q;
 
     os_count(LM_OS_ADVISE, loose, 0);
     if (!loose) {
         errno = EAGAIN;
         return NULL;
     }
-    done = q != MAP_FAILED;
-    os_count(LM_OS_REMAP, done, 0);
-    if (!done && errno == EINVAL)
+    q = mremap(p, bytes, bytes, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, NULL);
+    os_count(LM_OS_REMAP, q != MAP_FAILED, 0);
+    if (q != MAP_FAILED)
+        return q;
+    if (errno == EINVAL)
         errno = ENOSYS;
-    return done ? q : NULL;
+    return NULL;
 }
 
 bool lm_os_purge(void *p, size_t bytes)

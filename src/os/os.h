@@ -114,6 +114,20 @@ bool lm_os_is_secure(void);
  * few system calls. */
 bool lm_os_is_watched(void);
 
+/* Of a call that older kernels do not have, or that whoever stands in between may not know: whether it is tried. `way` is the caller's,
+ * atomic, LM_OS_UNKNOWN at first; LM_OS_WITHOUT once it has been found not to serve. Who races at UNKNOWN finds the same. */
+enum { LM_OS_UNKNOWN, LM_OS_WITH, LM_OS_WITHOUT };
+LM_INLINE bool lm_os_may_try(uint8_t *way)
+{
+    uint8_t seen = __atomic_load_n(way, __ATOMIC_RELAXED);
+
+    if (LM_UNLIKELY(seen == LM_OS_UNKNOWN)) {
+        seen = lm_os_is_watched() ? LM_OS_WITHOUT : LM_OS_WITH;
+        __atomic_store_n(way, seen, __ATOMIC_RELAXED); /* over a WITHOUT of this moment: one more refusal */
+    }
+    return seen == LM_OS_WITH;
+}
+
 /* The value of an environment variable, from the process's environ (usable before libc is set up), or
  * NULL. */
 const char *lm_os_environment(const char *name);

@@ -3,9 +3,9 @@
  * process_madvise takes an array of ranges, and since about Linux 6.15 also this advice, and the caller itself for a process. So
  * whether it serves is found out, once, and from then on known to all threads:
  *
- *   UNKNOWN ──> MANY ──> SINGLE    a range was refused that a call of its own was granted for: the kernel, or a filter that
- *      │                             was put on later, does not know this
- *      └───────────────> SINGLE    a filter of system calls is there, or an emulator (lm_os_is_watched)
+ *   UNKNOWN ──> WITH ──> WITHOUT    a range was refused that a call of its own was granted for: the kernel, or a filter that
+ *      │                              was put on later, does not know this
+ *      └───────────────> WITHOUT    a filter of system calls is there, or an emulator (lm_os_is_watched)
  *
  * A refused array is tried again range by range, so what the caller hears is exact in any case. Who races at UNKNOWN finds the
  * same. No locks, no atomic instruction (a process of one thread executes none). Fork: a child knows what its parent knew. */
@@ -13,20 +13,7 @@
 
 #include <errno.h>
 
-enum { UNKNOWN, MANY, SINGLE };
-
 static uint8_t purge_way; /* atomic */
-
-static bool purge_many(void)
-{
-    uint8_t way = __atomic_load_n(&purge_way, __ATOMIC_RELAXED);
-
-    if (LM_UNLIKELY(way == UNKNOWN)) {
-        way = lm_os_is_watched() ? SINGLE : MANY;
-        __atomic_store_n(&purge_way, way, __ATOMIC_RELAXED); /* over a SINGLE of this moment: one more refusal */
-    }
-    return way == MANY;
-}
 
 /* By one call: how many of the first ranges were returned; 0, and why: none. */
 static size_t purge_by_vector(const struct lm_os_range *ranges, size_t count, int *error)
@@ -53,13 +40,13 @@ size_t lm_os_purge_all(const struct lm_os_range *ranges, size_t count)
     size_t done = 0, some;
 
     for (; done < count; done += some) {
-        some = count - done > 1 && purge_many() ? purge_by_vector(ranges + done, count - done, &error) : 0;
+        some = count - done > 1 && lm_os_may_try(&purge_way) ? purge_by_vector(ranges + done, count - done, &error) : 0;
         if (some)
             continue;
         if (!lm_os_purge(ranges[done].start, ranges[done].bytes))
             return done;
         if (purge_may_be_unknown(error)) /* what it refused is granted when asked for so */
-            __atomic_store_n(&purge_way, SINGLE, __ATOMIC_RELAXED);
+            __atomic_store_n(&purge_way, LM_OS_WITHOUT, __ATOMIC_RELAXED);
         error = 0;
         some = 1;
     }

@@ -237,18 +237,13 @@ LM_INLINE bool lm_links_free(uint16_t *links, uint64_t n, void *p)
     return --lm_links_annex(links)->countdown == 0;
 }
 
-LM_INLINE bool lm_slab_count(struct lm_span *slab)
-{
-    return --lm_slab_annex(slab)->countdown == 0;
-}
-
 /* The same for the object that starts at p. */
-LM_INLINE void lm_slab_put(struct lm_span *slab, void *p)
+LM_INLINE bool lm_slab_put(struct lm_span *slab, void *p)
 {
     uint64_t n;
 
     lm_slab_number(slab, p, &n);
-    lm_slab_push(slab, n, p);
+    return lm_links_free(slab->link, n, p);
 }
 
 /* Puts the next OS page of objects, at most so many, into the (empty) list; false when all are carved. More than a page (config
